@@ -1,0 +1,274 @@
+//! One method of a trait, taken apart.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
+use syn::visit_mut::VisitMut;
+use syn::{Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
+
+use super::rewrite::{Associated, Elided, Static};
+
+/// A method that is dispatched.
+pub(crate) struct Method {
+    /// `#[cfg(..)]` attributes, to stand on everything made from the method.
+    pub(crate) cfgs: Vec<Attribute>,
+    /// The signature for implementations: as written, with `__a0`, `__a1` … for the arguments' patterns.
+    pub(crate) signature: Signature,
+    /// The method as a user would read it, for a plugin's description.
+    pub(crate) text: String,
+    pub(crate) name: Ident,
+    pub(crate) takes_mut: bool,
+    /// The result's type as written borrows from `self`.
+    pub(crate) borrows: bool,
+    /// The result leaves in a register: otherwise through an out pointer, so that `this` is always the first
+    /// integer argument.
+    pub(crate) in_register: bool,
+    /// The lifetime of `self` in the functions outside the trait.
+    pub(crate) this_lifetime: Lifetime,
+    /// Lifetime parameters for those functions: the method's own, and that of `self`.
+    pub(crate) lifetimes: Vec<TokenStream>,
+    pub(crate) arguments: Vec<Ident>,
+    /// For functions outside the trait: associated types are parameters, elided lifetimes of the result named.
+    pub(crate) argument_types: Vec<Type>,
+    pub(crate) result: Type,
+    /// All types of the signature, without their lifetimes: for sizes. The result's is last.
+    pub(crate) static_types: Vec<Type>,
+}
+
+/// A method with `where Self: Sized`: kept, not dispatched.
+pub(crate) struct Undispatched {
+    pub(crate) cfgs: Vec<Attribute>,
+    pub(crate) signature: Signature,
+    pub(crate) has_default: bool,
+}
+
+/// A method is one or the other.
+pub(crate) enum Kind {
+    Dispatched(Box<Method>),
+    Undispatched(Box<Undispatched>),
+}
+
+pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<Kind> {
+    let signature = &item.sig;
+    let cfgs: Vec<_> = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
+    if wants_sized(signature) {
+        let mut signature = signature.clone();
+        let _ = name_arguments(&mut signature);
+        let has_default = item.default.is_some();
+        return Ok(Kind::Undispatched(Box::new(Undispatched { cfgs, signature, has_default })));
+    }
+    let receiver = check(signature)?;
+    let ReceiverKind::Reference(_, lifetime, mutability) = &receiver.kind else {
+        return Err(syn::Error::new_spanned(
+            receiver,
+            "a slot lends its implementor: the receiver must be `&self` or `&mut self`; give a method that \
+             consumes it `where Self: Sized`, then it is kept and not dispatched",
+        ));
+    };
+
+    let mut own = Vec::new();
+    for parameter in &signature.generics.params {
+        if let GenericParam::Lifetime(parameter) = parameter {
+            own.push(parameter.to_token_stream());
+        }
+    }
+    let this_lifetime = lifetime.clone().unwrap_or_else(|| {
+        let lifetime = Lifetime::new("'__this", Span::mixed_site());
+        own.push(lifetime.to_token_stream());
+        lifetime
+    });
+
+    let mut result = match &signature.output {
+        ReturnType::Default => syn::parse_quote!(()),
+        ReturnType::Type(_, ty) => (**ty).clone(),
+    };
+    Associated { names: associated }.visit_type_mut(&mut result);
+    let mut elided = Elided { lifetime: this_lifetime.clone(), found: false };
+    elided.visit_type_mut(&mut result);
+    let borrows = elided.found || lifetime.as_ref().is_some_and(|lifetime| mentions(&result, lifetime));
+
+    let mut renamed = signature.clone();
+    let (arguments, mut argument_types) = name_arguments(&mut renamed);
+    for ty in &mut argument_types {
+        Associated { names: associated }.visit_type_mut(ty);
+    }
+    let mut static_types: Vec<Type> = argument_types.clone();
+    static_types.push(result.clone());
+    for ty in &mut static_types {
+        Static.visit_type_mut(ty);
+    }
+
+    Ok(Kind::Dispatched(Box::new(Method {
+        cfgs,
+        text: tidy(&signature.to_token_stream().to_string()),
+        name: signature.ident.clone(),
+        takes_mut: mutability.is_some(),
+        borrows,
+        in_register: is_register(&result),
+        this_lifetime,
+        lifetimes: own,
+        arguments,
+        argument_types,
+        result,
+        static_types,
+        signature: renamed,
+    })))
+}
+
+/// What no trait object can dispatch is refused here, at the token that is in the way.
+fn check(signature: &Signature) -> syn::Result<&syn::Receiver> {
+    let Some(receiver) = signature.receiver() else {
+        return Err(syn::Error::new_spanned(
+            &signature.ident,
+            "this function has no `self`, so there is no implementor to dispatch on: give it a receiver, or \
+             `where Self: Sized`, then it is kept and not dispatched",
+        ));
+    };
+    if let Some(token) = &signature.asyncness {
+        return Err(syn::Error::new_spanned(
+            token,
+            "an async method cannot be dispatched: return a boxed future instead, \
+             `-> Pin<Box<dyn Future<Output = T> + Send>>`",
+        ));
+    }
+    if let Some(variadic) = &signature.variadic {
+        return Err(syn::Error::new_spanned(variadic, "a variadic method cannot be dispatched: pass a slice"));
+    }
+    for parameter in &signature.generics.params {
+        if !matches!(parameter, GenericParam::Lifetime(_)) {
+            return Err(syn::Error::new_spanned(
+                parameter,
+                "a generic method cannot be dispatched, for it would need a stub for each type: give it \
+                 `where Self: Sized`, then it is kept and not dispatched, or take `&dyn Trait`",
+            ));
+        }
+    }
+    for argument in &signature.inputs {
+        if let FnArg::Typed(argument) = argument
+            && let Type::ImplTrait(ty) = &*argument.ty
+        {
+            return Err(syn::Error::new_spanned(
+                ty,
+                "`impl Trait` makes the method generic, which cannot be dispatched: take `&dyn Trait`, or give \
+                 the method `where Self: Sized`, then it is kept and not dispatched",
+            ));
+        }
+    }
+    if let ReturnType::Type(_, ty) = &signature.output
+        && let Type::ImplTrait(ty) = &**ty
+    {
+        return Err(syn::Error::new_spanned(
+            ty,
+            "a result of type `impl Trait` cannot be dispatched, for each implementor has another: return \
+             `Box<dyn Trait>`",
+        ));
+    }
+    Ok(receiver)
+}
+
+/// Whether the method asks for `Self: Sized`.
+fn wants_sized(signature: &Signature) -> bool {
+    let Some(clause) = &signature.generics.where_clause else { return false };
+    clause.predicates.iter().any(|predicate| {
+        let syn::WherePredicate::Type(predicate) = predicate else { return false };
+        let on_self = matches!(&predicate.bounded_ty, Type::Path(path) if path.path.is_ident("Self"));
+        on_self
+            && predicate.bounds.iter().any(|bound| {
+                matches!(bound, syn::TypeParamBound::Trait(bound)
+                    if bound.path.segments.last().is_some_and(|last| last.ident == "Sized"))
+            })
+    })
+}
+
+/// Gives the arguments plain names; their names and types.
+fn name_arguments(signature: &mut Signature) -> (Vec<Ident>, Vec<Type>) {
+    let (mut names, mut types) = (Vec::new(), Vec::new());
+    for argument in &mut signature.inputs {
+        match argument {
+            // `mut self` is the body's business.
+            FnArg::Receiver(receiver) => receiver.attrs.clear(),
+            FnArg::Typed(argument) => {
+                let name = format_ident!("__a{}", names.len(), span = Span::mixed_site());
+                argument.attrs.retain(|attr| attr.path().is_ident("cfg"));
+                *argument.pat = syn::parse_quote!(#name);
+                types.push((*argument.ty).clone());
+                names.push(name);
+            }
+        }
+    }
+    (names, types)
+}
+
+fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
+    struct Find<'a>(&'a Lifetime, bool);
+    impl<'ast> syn::visit::Visit<'ast> for Find<'_> {
+        fn visit_lifetime(&mut self, node: &'ast Lifetime) {
+            self.1 |= node == self.0;
+        }
+    }
+    let mut find = Find(lifetime, false);
+    syn::visit::Visit::visit_type(&mut find, ty);
+    find.1
+}
+
+/// Primitive types, as tokens: what the expansion then asserts of them.
+const PRIMITIVES: [&str; 16] = [
+    "bool", "char", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize", "f32", "f64", "u128",
+    "i128",
+];
+
+/// Whether a value of the type is returned in registers by the C calling convention.
+fn is_register(ty: &Type) -> bool {
+    match ty {
+        Type::Reference(_) | Type::Ptr(_) | Type::Never(_) => true,
+        Type::Tuple(tuple) => tuple.elems.is_empty(),
+        Type::Path(_) => primitive(ty),
+        Type::Paren(inner) => is_register(&inner.elem),
+        Type::Group(inner) => is_register(&inner.elem),
+        _ => false,
+    }
+}
+
+/// Whether the type is written as a primitive.
+pub(crate) fn primitive(ty: &Type) -> bool {
+    match ty {
+        Type::Path(path) => {
+            path.qself.is_none() && PRIMITIVES.iter().any(|name| path.path.is_ident(name))
+        }
+        Type::Paren(inner) => primitive(&inner.elem),
+        Type::Group(inner) => primitive(&inner.elem),
+        _ => false,
+    }
+}
+
+/// A signature as a person would write it: tokens print with a space between any two.
+pub(crate) fn tidy(tokens: &str) -> String {
+    let mut text = tokens.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (from, to) in [
+        (" ,", ","), (" :", ":"), (": :", "::"), (":: ", "::"), (" ::", "::"), ("& ", "&"), (" (", "("), ("( ", "("),
+        (" )", ")"), (" <", "<"), ("< ", "<"), (" >", ">"), ("- >", "->"), ("->", " -> "), (" [", " ["), ("[ ", "["),
+        (" ]", "]"), (" ;", ";"), (",)", ")"), ("* ", "*"), (" !", "!"),
+    ] {
+        text = text.replace(from, to);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Method {
+    /// The function's type, as shims, stubs and tables have it.
+    pub(crate) fn erased_type(&self, rt: &TokenStream) -> TokenStream {
+        let types = &self.argument_types;
+        let (out, result) = self.out_and_result(rt);
+        let out = out.iter();
+        quote!(unsafe extern "C-unwind" fn(*const (), #(#out,)* #(#types),*) -> #result)
+    }
+
+    /// The type of the out pointer, if there is one, and what is returned.
+    pub(crate) fn out_and_result(&self, rt: &TokenStream) -> (Option<TokenStream>, TokenStream) {
+        let result = &self.result;
+        if self.in_register {
+            (None, quote!(#result))
+        } else {
+            (Some(quote!(*mut #rt::core::mem::MaybeUninit<#result>)), quote!(()))
+        }
+    }
+}

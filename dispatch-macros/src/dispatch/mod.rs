@@ -1,0 +1,30 @@
+//! `#[dispatch]`: what a trait needs so that slots can hold it.
+//!
+//! Beside the trait, unchanged, stand in one anonymous constant:
+//!
+//! * for each method a *shim* (one for each implementor: from the erased instance to the method), a *default*
+//!   (one for each slot: from nothing to the default's method) and a *stub* (one for each slot: the jump that is
+//!   retargeted);
+//! * `Interface`, `Implements` and `Stubs` for `dyn Trait`, which hand their addresses to the runtime;
+//! * the trait itself for what calls them: `Slot`, `Bound`, `Instance`, `Held`.
+
+mod expand;
+mod method;
+mod rewrite;
+mod trait_item;
+
+use proc_macro2::TokenStream;
+use syn::ItemTrait;
+
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    if !arguments.is_empty() {
+        return Err(syn::Error::new_spanned(arguments, "#[dispatch] takes no arguments"));
+    }
+    let item: ItemTrait = syn::parse2(item)?;
+    let analysed = trait_item::Trait::analyse(&item)?;
+    let expansion = expand::expansion(&analysed);
+    Ok(quote::quote! {
+        #item
+        #expansion
+    })
+}

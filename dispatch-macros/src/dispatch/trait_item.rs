@@ -1,0 +1,184 @@
+//! A trait, taken apart.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
+use syn::visit_mut::VisitMut;
+use syn::{GenericParam, ItemTrait, TraitItem, TypeParamBound};
+
+use super::method::{self, Kind, Method, Undispatched};
+use super::rewrite::{Associated, associated_parameter};
+
+/// What the expansion needs to know of a trait.
+pub(crate) struct Trait {
+    pub(crate) is_unsafe: bool,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) undispatched: Vec<Undispatched>,
+    pub(crate) associated: Vec<Ident>,
+    /// Declarations of the trait's parameters and of those that stand for associated types, without defaults.
+    pub(crate) parameters: Vec<TokenStream>,
+    /// The same, as arguments.
+    pub(crate) arguments: Vec<TokenStream>,
+    /// `Trait<T>`.
+    pub(crate) path: TokenStream,
+    /// `Trait<T, Error = __AssocError>`.
+    pub(crate) bound: TokenStream,
+    /// The trait's own bounds on its parameters, and `'static`.
+    pub(crate) predicates: Vec<TokenStream>,
+    /// A supertrait demands `'static`: only `Slot` and `Instance` can implement the trait.
+    pub(crate) is_static: bool,
+}
+
+impl Trait {
+    pub(crate) fn analyse(item: &ItemTrait) -> syn::Result<Self> {
+        let (mut parameters, mut arguments, mut path_arguments, mut predicates) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for parameter in &item.generics.params {
+            match parameter {
+                GenericParam::Lifetime(lifetime) => {
+                    return Err(syn::Error::new_spanned(
+                        lifetime,
+                        "a slot lives for ever, so its trait cannot have a lifetime parameter: put the lifetime on \
+                         the methods",
+                    ));
+                }
+                GenericParam::Type(ty) => {
+                    let mut declared = ty.clone();
+                    declared.default = None;
+                    let name = &ty.ident;
+                    parameters.push(declared.to_token_stream());
+                    arguments.push(quote!(#name));
+                    path_arguments.push(quote!(#name));
+                    predicates.push(quote!(#name: 'static));
+                }
+                GenericParam::Const(constant) => {
+                    let mut declared = constant.clone();
+                    declared.default = None;
+                    let name = &constant.ident;
+                    parameters.push(declared.to_token_stream());
+                    arguments.push(quote!(#name));
+                    path_arguments.push(quote!(#name));
+                }
+            }
+        }
+
+        let associated = associated_names(item)?;
+        for item in &item.items {
+            if let TraitItem::Type(ty) = item {
+                let parameter = associated_parameter(&ty.ident);
+                let bounds = rewritten_bounds(ty.bounds.iter(), &associated);
+                parameters.push(quote!(#parameter));
+                arguments.push(quote!(#parameter));
+                predicates.push(quote!(#parameter: #(#bounds +)* 'static));
+            }
+        }
+        if let Some(clause) = &item.generics.where_clause {
+            for predicate in &clause.predicates {
+                let mut predicate = predicate.clone();
+                Associated { names: &associated }.visit_where_predicate_mut(&mut predicate);
+                if !mentions_self(&predicate.to_token_stream()) {
+                    predicates.push(predicate.to_token_stream());
+                }
+            }
+        }
+
+        let (mut methods, mut undispatched) = (Vec::new(), Vec::new());
+        for item in &item.items {
+            match item {
+                TraitItem::Fn(function) => match method::analyse(function, &associated)? {
+                    Kind::Dispatched(method) => methods.push(*method),
+                    Kind::Undispatched(method) => undispatched.push(*method),
+                },
+                TraitItem::Const(constant) => {
+                    return Err(syn::Error::new_spanned(
+                        constant,
+                        "a trait with an associated constant has no trait objects: make it a method",
+                    ));
+                }
+                TraitItem::Macro(invocation) => {
+                    return Err(syn::Error::new_spanned(
+                        invocation,
+                        "#[dispatch] cannot see the methods that a macro would write here: write them out",
+                    ));
+                }
+                _ => {}
+            }
+        }
+
+        let name = &item.ident;
+        let path = quote!(#name<#(#path_arguments),*>);
+        let named = associated.iter().map(|name| {
+            let parameter = associated_parameter(name);
+            quote!(#name = #parameter)
+        });
+        let bound_arguments = path_arguments.iter().cloned().chain(named);
+        let bound = quote!(#name<#(#bound_arguments),*>);
+        Ok(Self {
+            is_unsafe: item.unsafety.is_some(),
+            is_static: item.supertraits.iter().any(demands_static),
+            methods,
+            undispatched,
+            associated,
+            parameters,
+            arguments,
+            path,
+            bound,
+            predicates,
+        })
+    }
+
+    /// No method takes `&mut self`: a slot, which everybody shares, can have the trait.
+    pub(crate) fn lends_shared(&self) -> bool {
+        self.methods.iter().all(|method| !method.takes_mut)
+    }
+
+    /// `dyn Trait<..>`.
+    pub(crate) fn interface(&self) -> TokenStream {
+        let bound = &self.bound;
+        quote!(dyn #bound)
+    }
+}
+
+fn associated_names(item: &ItemTrait) -> syn::Result<Vec<Ident>> {
+    let mut names = Vec::new();
+    for item in &item.items {
+        if let TraitItem::Type(ty) = item {
+            if !ty.generics.params.is_empty() {
+                return Err(syn::Error::new_spanned(
+                    &ty.generics,
+                    "a trait with a generic associated type has no trait objects",
+                ));
+            }
+            names.push(ty.ident.clone());
+        }
+    }
+    Ok(names)
+}
+
+fn rewritten_bounds<'a>(
+    bounds: impl Iterator<Item = &'a TypeParamBound>,
+    associated: &[Ident],
+) -> Vec<TypeParamBound> {
+    bounds
+        .cloned()
+        .map(|mut bound| {
+            Associated { names: associated }.visit_type_param_bound_mut(&mut bound);
+            bound
+        })
+        .collect()
+}
+
+fn demands_static(bound: &TypeParamBound) -> bool {
+    match bound {
+        TypeParamBound::Lifetime(lifetime) => lifetime.ident == "static",
+        TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|last| last.ident == "Any"),
+        _ => false,
+    }
+}
+
+fn mentions_self(tokens: &TokenStream) -> bool {
+    tokens.clone().into_iter().any(|token| match token {
+        proc_macro2::TokenTree::Ident(ident) => ident == "Self",
+        proc_macro2::TokenTree::Group(group) => mentions_self(&group.stream()),
+        _ => false,
+    })
+}

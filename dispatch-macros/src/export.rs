@@ -1,0 +1,227 @@
+//! `export!`: a plugin's record and its entry.
+//!
+//! ```text
+//! export!(dyn Effect, Reverb::from_config)
+//!
+//!   HEADER   [u8; N]  in section `hotcall_plugin`, exported as `hotcall_header_<hash>`
+//!   entry    extern "C-unwind" fn(*const u8, usize) -> Outcome, exported as `hotcall_export_<hash>`
+//! ```
+//!
+//! Both are exported, because a symbol that is exported is what keeps `--gc-sections` from dropping them; the
+//! hash is over package, version, interface and name, so that two exports of one name collide when they are
+//! compiled and not when they are looked for.
+//!
+//! Spans matter twice. What can be wrong with the user's constructor carries its span, so that the compiler
+//! points there. What says `unsafe` carries the expansion's, which `forbid(unsafe_code)` leaves alone.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Error, Expr, LitStr, Path, Result, Token, Type};
+
+use crate::paths::crate_path;
+
+/// One constructor behind an interface.
+struct Export {
+    interface: Type,
+    name: LitStr,
+    constructor: Expr,
+}
+
+/// `dyn Effect, "reverb", Reverb::new, "plate", Plate::new; dyn Codec, Opus::new`.
+struct Exports(Vec<Export>);
+
+impl Parse for Exports {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut exports = Vec::new();
+        while !input.is_empty() {
+            let interface: Type = input.parse()?;
+            let mut any = false;
+            while input.parse::<Option<Token![,]>>()?.is_some() {
+                if input.is_empty() || input.peek(Token![;]) {
+                    break;
+                }
+                exports.push(constructor(input, &interface)?);
+                any = true;
+            }
+            if !any {
+                return Err(Error::new_spanned(
+                    &interface,
+                    "which constructor? write `export!(dyn Trait, Type::constructor)`, where the constructor takes \
+                     a `&str` and returns the type, or a `Result` of it",
+                ));
+            }
+            if !input.is_empty() {
+                input.parse::<Token![;]>()?;
+            }
+        }
+        if exports.is_empty() {
+            return Err(input.error("nothing is exported: write `export!(dyn Trait, Type::constructor)`"));
+        }
+        Ok(Self(exports))
+    }
+}
+
+fn constructor(input: ParseStream<'_>, interface: &Type) -> Result<Export> {
+    let name: Option<LitStr> = input.parse()?;
+    if name.is_some() {
+        input.parse::<Token![,]>()?;
+    }
+    let constructor: Expr = input.parse()?;
+    let name = match name {
+        Some(name) => name,
+        None => default_name(&constructor)?,
+    };
+    if name.value().is_empty() || name.value().contains(char::is_control) {
+        return Err(Error::new_spanned(name, "an export's name is one line of text"));
+    }
+    Ok(Export { interface: interface.clone(), name, constructor })
+}
+
+/// The type's name: the last segment before the function's. A function that belongs to a module gives its own.
+fn default_name(constructor: &Expr) -> Result<LitStr> {
+    let unnamed = || {
+        Error::new_spanned(
+            constructor,
+            "this constructor has no type to take a name from: write `export!(dyn Trait, \"name\", ..)`",
+        )
+    };
+    let Expr::Path(path) = constructor else { return Err(unnamed()) };
+    let of_type = |path: &Path| path.segments.last().map(|segment| segment.ident.clone());
+    let name = match &path.qself {
+        Some(qself) => match &*qself.ty {
+            Type::Path(ty) => of_type(&ty.path),
+            _ => None,
+        },
+        None => {
+            let segments: Vec<_> = path.path.segments.iter().map(|segment| &segment.ident).collect();
+            match segments.as_slice() {
+                [.., parent, function] => {
+                    let is_type = parent.to_string().starts_with(char::is_uppercase);
+                    Some(if is_type { (*parent).clone() } else { (*function).clone() })
+                }
+                [function] => Some((*function).clone()),
+                [] => None,
+            }
+        }
+    };
+    let name = name.ok_or_else(unnamed)?;
+    let text = name.to_string();
+    Ok(LitStr::new(text.strip_prefix("r#").unwrap_or(&text), name.span()))
+}
+
+/// What `export!` expands to.
+pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
+    let Exports(exports) = syn::parse2(input)?;
+    let hotcall = crate_path();
+    Ok(exports.iter().map(|export| expand_one(export, &hotcall)).collect())
+}
+
+fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
+    let Export { interface, name, constructor } = export;
+    let hash = hash(&[
+        &std::env::var("CARGO_PKG_NAME").unwrap_or_default(),
+        &std::env::var("CARGO_PKG_VERSION").unwrap_or_default(),
+        &quote!(#interface).to_string(),
+        &name.value(),
+    ]);
+    let here = Span::mixed_site();
+    let header = LitStr::new(&format!("hotcall_header_{hash:016x}"), here);
+    let entry = LitStr::new(&format!("hotcall_export_{hash:016x}"), here);
+    let description = quote_spanned!(interface.span()=> <#interface as #hotcall::__private::plugin::Interface>::DESCRIPTION);
+    // The bounds of `construct` are checked where it is named.
+    let construct =
+        quote_spanned!(constructor.span()=> #hotcall::__private::plugin::construct::<#interface, _, _>);
+    // A variable with the expansion's span: the user's expression cannot see it.
+    let config = Ident::new("config", here);
+    let made = quote_spanned!(constructor.span()=>
+        #hotcall::__private::plugin::Made(#hotcall::__private::plugin::call(#constructor, #config)).settle()
+    );
+    quote_spanned! {here=>
+        const _: () = {
+            const RECORD: #hotcall::__private::plugin::Record =
+                #hotcall::__private::plugin::Record::new(&#description, #name, #entry);
+
+            #[used]
+            #[cfg_attr(target_os = "linux", unsafe(link_section = "hotcall_plugin"))]
+            #[unsafe(export_name = #header)]
+            static HEADER: [u8; RECORD.length()] = RECORD.encode();
+
+            #[unsafe(export_name = #entry)]
+            unsafe extern "C-unwind" fn entry(
+                text: *const u8,
+                length: usize,
+            ) -> #hotcall::__private::plugin::Outcome {
+                #[allow(unused_imports)]
+                use #hotcall::__private::plugin::Plain as _;
+                // SAFETY: the host passes a string, alive during the call.
+                unsafe { #construct(text, length, |#config: &str| #made) }
+            }
+        };
+    }
+}
+
+/// FNV-1a, 64 bits wide, by Fowler, Noll and Vo; a byte that no text holds ends each part.
+fn hash(parts: &[&str]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(input: &str) -> Vec<(String, String)> {
+        let Exports(exports) = syn::parse_str(input).unwrap();
+        let text = |interface: &Type| quote!(#interface).to_string();
+        exports.iter().map(|export| (text(&export.interface), export.name.value())).collect()
+    }
+
+    fn refused(input: &str) -> String {
+        syn::parse_str::<Exports>(input).err().expect("accepted").to_string()
+    }
+
+    #[test]
+    fn one_or_several() {
+        let pair = |interface: &str, name: &str| (interface.to_owned(), name.to_owned());
+        assert_eq!(names("dyn Effect, Reverb::new"), [pair("dyn Effect", "Reverb")]);
+        assert_eq!(
+            names(
+                "dyn Effect, \"a\", Reverb::new, Plate::new,; dyn b::Codec, \"opus\", |config| Opus(config);"
+            ),
+            [pair("dyn Effect", "a"), pair("dyn Effect", "Plate"), pair("dyn b :: Codec", "opus")],
+        );
+    }
+
+    #[test]
+    fn names_come_from_types() {
+        for (constructor, name) in [
+            ("Reverb::new", "Reverb"),
+            ("fx::Reverb::<f32>::new", "Reverb"),
+            ("<Reverb as Make>::make", "Reverb"),
+            ("<fx::Reverb>::make", "Reverb"),
+            ("make_reverb", "make_reverb"),
+            ("fx::make_reverb", "make_reverb"),
+        ] {
+            assert_eq!(names(&format!("dyn Effect, {constructor}"))[0].1, name);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(refused("").contains("nothing is exported"));
+        assert!(refused("dyn Effect").contains("which constructor?"));
+        assert!(refused("dyn Effect; dyn Codec, Opus::new").contains("which constructor?"));
+        assert!(refused("dyn Effect, |_| Reverb").contains("no type to take a name from"));
+        assert!(refused("dyn Effect, \"\", Reverb::new").contains("one line of text"));
+    }
+
+    #[test]
+    fn symbols_differ() {
+        assert_ne!(hash(&["a", "bc"]), hash(&["ab", "c"]));
+        assert_eq!(hash(&[]), 0xcbf2_9ce4_8422_2325);
+    }
+}

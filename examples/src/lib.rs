@@ -1,0 +1,3 @@
+//! What the examples, benchmarks and tests of hotcall share: building plugins while the program runs.
+
+pub mod plugins;

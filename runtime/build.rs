@@ -1,0 +1,62 @@
+//! Captures the identity of the compiler, which a plugin and its host must share.
+//!
+//! It goes into the environment variable `HOTCALL_COMPILER`, and from there into every plugin's header.
+//! The identity is the compiler's version, commit and LLVM, and the target. The target stands in place of
+//! the compiler's own host triple: it is what decides layouts, and a cross-compiler of the same commit
+//! builds plugins as good as a native one's.
+//!
+//! Left out on purpose:
+//! * `--cfg hotcall_portable`. A plugin is a table of shims and a constructor, and both backends call
+//!   through the same table: a plugin built for one serves the other.
+//! * Optimisation level and debug assertions. They change no layout of the language's own; where they change
+//!   a type of the interface (a field behind `cfg(debug_assertions)`), its size tells.
+//!
+//! `HOTCALL_DECLARED_COMPILER` replaces the identity. It is for distributors who vouch that two compilers
+//! agree on every layout and every calling convention, and for tests.
+
+use std::env;
+use std::error::Error;
+use std::process::Command;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=HOTCALL_DECLARED_COMPILER");
+    let compiler = match env::var("HOTCALL_DECLARED_COMPILER") {
+        Ok(declared) => declared,
+        Err(env::VarError::NotPresent) => compiler()?,
+        Err(error) => return Err(format!("HOTCALL_DECLARED_COMPILER: {error}").into()),
+    };
+    if compiler.is_empty() || compiler.contains(char::is_control) {
+        return Err(format!("the compiler's identity must be one line of text, not {compiler:?}").into());
+    }
+    println!("cargo::rustc-env=HOTCALL_COMPILER={compiler}");
+    choose_backend()
+}
+
+/// `--cfg patched` where calls are patched in place: on Linux x86-64, unless `--cfg hotcall_portable` says no.
+fn choose_backend() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rustc-check-cfg=cfg(patched)");
+    let on_linux = env::var("CARGO_CFG_TARGET_OS")? == "linux";
+    let on_x86_64 = env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" && env::var("CARGO_CFG_TARGET_POINTER_WIDTH")? == "64";
+    if on_linux && on_x86_64 && env::var_os("CARGO_CFG_HOTCALL_PORTABLE").is_none() {
+        println!("cargo::rustc-cfg=patched");
+    }
+    Ok(())
+}
+
+/// `rustc 1.95.0 (59807616e 2026-04-14), commit 59807616e1fa…, LLVM 22.1.2, x86_64-unknown-linux-gnu`.
+fn compiler() -> Result<String, Box<dyn Error>> {
+    let rustc = env::var_os("RUSTC").ok_or("cargo did not set RUSTC")?;
+    let target = env::var("TARGET")?;
+    let output = Command::new(&rustc)
+        .arg("-vV")
+        .output()
+        .map_err(|error| format!("{} -vV could not be run: {error}", rustc.display()))?;
+    if !output.status.success() {
+        return Err(format!("{} -vV failed: {}", rustc.display(), output.status).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim();
+    let version = text.lines().next().unwrap_or("unknown").trim();
+    Ok(format!("{version}, commit {}, LLVM {}, {target}", field("commit-hash:"), field("LLVM version:")))
+}

@@ -1,0 +1,9 @@
+//! Instruction encodings: what a stub, a thunk and a trampoline are made of, and how a branch is retargeted.
+//!
+//! Pure but for the three functions that touch code: reading a branch, storing a displacement, serialising.
+//! A port adds a file here and one line below.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;

@@ -1,0 +1,18 @@
+//! Executable memory: where thunks, trampolines and patched stubs lie.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `addr` | the two addresses of one byte of code |
+//! | `heap` | blocks of code memory: allocation, quarantine, reuse |
+//! | `slab` | one page cut into blocks of one size |
+//! | `pages` | runs of free pages |
+//!
+//! The memory comes from [`crate::sys::memory`], what is written into it from [`crate::arch`].
+
+mod addr;
+mod heap;
+mod pages;
+mod slab;
+
+pub(crate) use addr::{ExecAddr, WriteAddr};
+pub(crate) use heap::{Block, CodeHeap, Growth, HeapStats, Mark};

@@ -1,0 +1,150 @@
+//! Several slots at once: one barrier, and all or nothing.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::installed::Installed;
+use crate::instance::Instance;
+use crate::interface::Implements;
+use crate::quiesce::{reclaimer, section};
+use crate::slot::{Change, Definition, Slot, commit};
+
+/// Replaces in several slots under one barrier: all of them, or none.
+///
+/// `build` names the changes; they take effect together when it returns. After `batch` returns, every call
+/// that starts, through any of the slots, runs the new implementor. A thread that calls several of the slots in
+/// a row while the batch is under way may find some replaced and others not yet.
+///
+/// Naming a slot twice installs the last.
+///
+/// ```
+/// # use hotcall::{dispatch, slot};
+/// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+/// # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
+/// # #[slot] static LEFT: dyn Effect = Gain(1.0);
+/// # #[slot] static RIGHT: dyn Effect = Gain(1.0);
+/// let retired = hotcall::batch(|b| {
+///     b.replace(&LEFT, Gain(0.5));
+///     b.replace(&RIGHT, Gain(2.0));
+/// })?;
+/// assert_eq!((LEFT.process(1.0), RIGHT.process(1.0)), (0.5, 2.0));
+/// assert_eq!(retired.len(), 2);
+/// # Ok::<(), hotcall::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Where anything is refused, nothing has changed, and the new instances are dropped. [`Batch::commit`]
+/// gives them back instead.
+pub fn batch(build: impl FnOnce(&mut Batch)) -> Result<RetiredBatch, Error> {
+    let mut batch = Batch::new();
+    build(&mut batch);
+    batch.commit().map_err(|(error, _)| error)
+}
+
+/// Changes that are to take effect together. See [`batch`].
+#[derive(Debug, Default)]
+#[must_use = "a batch changes nothing before it is committed"]
+pub struct Batch {
+    changes: Vec<Change>,
+}
+
+impl Batch {
+    /// No changes yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a change: `slot` is to hold `value`.
+    pub fn replace<D, T>(&mut self, slot: &'static Slot<D>, value: T) -> &mut Self
+    where
+        D: Definition,
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+    {
+        let instance = Instance::<D::Interface>::new(value).into_raw();
+        self.changes.push(Change::new(slot.__core(), instance));
+        self
+    }
+
+    /// How many changes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether there is no change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// All changes take effect, under one barrier.
+    ///
+    /// # Errors
+    ///
+    /// The reason, and the batch as it was: nothing has changed, nothing is lost.
+    pub fn commit(self) -> Result<RetiredBatch, (Error, Batch)> {
+        if self.changes.is_empty() {
+            return Ok(RetiredBatch { installed: Vec::new() });
+        }
+        match commit::commit(self.changes) {
+            Ok(installed) => Ok(RetiredBatch { installed }),
+            Err((error, changes)) => Err((error, Batch { changes })),
+        }
+    }
+}
+
+/// What a batch replaced, in the order of its changes. Dropping it lets the runtime free them all.
+#[derive(Debug)]
+#[must_use = "drop it to let the runtime free the old instances, or wait until they have drained"]
+pub struct RetiredBatch {
+    installed: Vec<Arc<Installed>>,
+}
+
+impl RetiredBatch {
+    /// How many instances were replaced.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.installed.len()
+    }
+
+    /// Whether none was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.installed.is_empty()
+    }
+
+    /// Whether no thread can be inside any of them any more.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.installed.iter().all(|installed| installed.is_drained())
+    }
+
+    /// Waits until all have drained, and drops them.
+    ///
+    /// # Errors
+    ///
+    /// Itself, where the calling thread is inside a call through a slot or holds a guard: the wait would
+    /// never end.
+    pub fn wait(self) -> Result<(), Self> {
+        if !self.is_drained() {
+            if section::is_protected() {
+                return Err(self);
+            }
+            reclaimer::hurry();
+        }
+        for installed in &self.installed {
+            drop(installed.wait(None));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RetiredBatch {
+    fn drop(&mut self) {
+        for installed in &self.installed {
+            installed.abandon();
+        }
+    }
+}

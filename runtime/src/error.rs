@@ -1,0 +1,336 @@
+//! Everything that can be refused, with what was wrong and what to do about it.
+
+use core::fmt;
+use std::io;
+
+use crate::instance::Instance;
+use crate::interface::Interface;
+
+/// Why something was refused. What ran before keeps running.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Executable memory could not be had.
+    Memory(MemoryError),
+    /// The program's own stubs could not be used.
+    Image(ImageError),
+    /// A library was refused or failed.
+    Plugin(PluginError),
+    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`).
+    Reentrant,
+}
+
+/// Why executable memory could not be had.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MemoryError {
+    /// The system refused an operation on code memory.
+    System {
+        /// What was asked of the system: `memfd_create`, `mmap` of the executable view…
+        operation: &'static str,
+        /// What it was asked for: an address and a length, in bytes.
+        detail: String,
+        /// What the system answered.
+        source: io::Error,
+        /// What to change.
+        hint: &'static str,
+    },
+    /// No gap of the address space is near enough.
+    NoRoom {
+        /// The address that must be reached.
+        near: usize,
+        /// The length asked for, in bytes.
+        length: usize,
+        /// How far a displacement reaches, in bytes.
+        reach: usize,
+    },
+}
+
+/// Why the program's own stubs could not be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// No stub of the slot was found in any image.
+    NoStubs {
+        /// The slot.
+        slot: &'static str,
+    },
+    /// Two slots share one stub: the linker folded identical code.
+    Folded {
+        /// The stub's address.
+        address: usize,
+        /// One of the slots.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// A stub is not where, or not what, it should be.
+    Malformed {
+        /// The stub's address.
+        address: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Why a library was refused, or what it answered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// The file could not be read.
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The file is not a shared library, or carries no hotcall header.
+    NotAPlugin {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What was found instead.
+        reason: String,
+    },
+    /// The library was built by another compiler, or with another version of hotcall.
+    Build {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it was built with.
+        library: String,
+        /// What this program was built with.
+        host: String,
+    },
+    /// The library does not export the interface asked for.
+    NoInterface {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The interface asked for.
+        wanted: String,
+        /// Those it exports.
+        exported: Vec<String>,
+    },
+    /// The library exports the interface more than once, and no name was given.
+    Ambiguous {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The interface.
+        interface: String,
+        /// The names under which it is exported.
+        names: Vec<String>,
+    },
+    /// The library's interface has the name asked for, but is another.
+    Interface {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The interface.
+        name: String,
+        /// What the library was built against.
+        library: String,
+        /// What this program was built against.
+        host: String,
+    },
+    /// The dynamic linker refused the library.
+    Load {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it answered.
+        reason: String,
+    },
+    /// The library's constructor answered an error, or panicked.
+    Constructor {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it answered.
+        reason: String,
+    },
+}
+
+/// Why a replacement was refused, with the instance that was not installed.
+///
+/// It turns into an [`Error`] with `?`, which drops the instance.
+pub struct ReplaceError<I: ?Sized> {
+    error: Error,
+    instance: Option<Instance<I>>,
+}
+
+impl<I: ?Sized + Interface> ReplaceError<I> {
+    pub(crate) fn new(error: Error, instance: Instance<I>) -> Self {
+        Self { error, instance: Some(instance) }
+    }
+
+    pub(crate) fn without(error: Error) -> Self {
+        Self { error, instance: None }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The instance that was not installed. `None` where `replace_with` was refused before it made one.
+    #[must_use]
+    pub fn into_instance(self) -> Option<Instance<I>> {
+        self.instance
+    }
+}
+
+impl<I: ?Sized> fmt::Debug for ReplaceError<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplaceError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<I: ?Sized> fmt::Display for ReplaceError<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<I: ?Sized> std::error::Error for ReplaceError<I> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<I: ?Sized> From<ReplaceError<I>> for Error {
+    fn from(error: ReplaceError<I>) -> Self {
+        error.error
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(error) => error.fmt(f),
+            Self::Image(error) => error.fmt(f),
+            Self::Plugin(error) => error.fmt(f),
+            Self::Reentrant => f.write_str(
+                "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
+                 `batch` or a tracing event of one; begin it after they return",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System { operation, detail, source, hint } => {
+                write!(f, "{operation} ({detail}) was refused: {source}; {hint}")
+            }
+            Self::NoRoom { near, length, reach } => write!(
+                f,
+                "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
+                 make the first replacement earlier, before large mappings fill it"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoStubs { slot } => write!(
+                f,
+                "slot `{slot}` has no stub in any loaded image: its section or its note was stripped or discarded by \
+                 the linker; keep the sections `hotcall_stubs`, `hotcall_sites` and `.note.hotcall`"
+            ),
+            Self::Folded { address, first, second } => write!(
+                f,
+                "slots `{first}` and `{second}` share the stub at {address:#x}: the linker folded identical code; \
+                 link without --icf=all"
+            ),
+            Self::Malformed { address, reason } => write!(f, "the stub at {address:#x} cannot be patched: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for PluginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::NotAPlugin { path, reason } => write!(
+                f,
+                "{} is not a hotcall plugin: {reason}; build it as a cdylib with `hotcall::export!`",
+                path.display()
+            ),
+            Self::Build { path, library, host } => write!(
+                f,
+                "{} was built with {library}, this program with {host}: build both with the same",
+                path.display()
+            ),
+            Self::NoInterface { path, wanted, exported } => write!(
+                f,
+                "{} exports {}, not `{wanted}`",
+                path.display(),
+                if exported.is_empty() { "nothing".to_owned() } else { format!("`{}`", exported.join("`, `")) }
+            ),
+            Self::Ambiguous { path, interface, names } => write!(
+                f,
+                "{} exports `{interface}` as `{}`: name the one to make with `instantiate_named`",
+                path.display(),
+                names.join("`, `")
+            ),
+            Self::Interface { path, name, library, host } => write!(
+                f,
+                "{} was built against another `{name}`: the library has {library}, this program has {host}; rebuild \
+                 the library",
+                path.display()
+            ),
+            Self::Load { path, reason } => write!(f, "{} could not be loaded: {reason}", path.display()),
+            Self::Constructor { path, reason } => {
+                write!(f, "the constructor in {} failed: {reason}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Memory(error) => Some(error),
+            Self::Image(error) => Some(error),
+            Self::Plugin(error) => Some(error),
+            Self::Reentrant => None,
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System { source, .. } => Some(source),
+            Self::NoRoom { .. } => None,
+        }
+    }
+}
+
+impl std::error::Error for ImageError {}
+
+impl std::error::Error for PluginError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<MemoryError> for Error {
+    fn from(error: MemoryError) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<ImageError> for Error {
+    fn from(error: ImageError) -> Self {
+        Self::Image(error)
+    }
+}
+
+impl From<PluginError> for Error {
+    fn from(error: PluginError) -> Self {
+        Self::Plugin(error)
+    }
+}

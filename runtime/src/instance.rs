@@ -1,0 +1,173 @@
+//! An owned plugin behind an interface: what goes into a slot, and what comes back out.
+#![allow(unsafe_code)]
+
+use core::any::{Any, TypeId};
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::interface::{Code, Implements, Interface, Table};
+
+/// What keeps the code of an instance in memory: a loaded library.
+pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
+
+/// An instance without its interface's type.
+///
+/// Invariants:
+/// 1. `data` points to a live implementor of the type for which `table` was made.
+/// 2. Where `owned` is true, it came from `Box::into_raw` and nobody else drops it.
+/// 3. `keeper` outlives every use of `table` and of the code it names.
+pub(crate) struct RawInstance {
+    data: NonNull<()>,
+    table: &'static Table,
+    owned: bool,
+    keeper: Option<Keeper>,
+}
+
+// SAFETY: `RawInstance` is only ever handed across threads inside an `Instance<I>`, whose own bounds
+// decide, or by a slot, which takes `Send + Sync` instances only (see `Slot::replace`).
+unsafe impl Send for RawInstance {}
+// SAFETY: as above.
+unsafe impl Sync for RawInstance {}
+
+impl RawInstance {
+    /// Boxes `value`.
+    pub(crate) fn boxed<I: ?Sized + Implements<T>, T: 'static>(value: T) -> Self {
+        let data = NonNull::from(Box::leak(Box::new(value))).cast();
+        Self { data, table: Table::of::<I, T>(), owned: true, keeper: None }
+    }
+
+    /// Borrows a static.
+    pub(crate) fn borrowed(data: NonNull<()>, table: &'static Table) -> Self {
+        Self { data, table, owned: false, keeper: None }
+    }
+
+    /// Takes over what a library's constructor gave.
+    ///
+    /// # Safety
+    ///
+    /// `data` came from `Box::into_raw` of the type of `table`; `keeper` keeps the library loaded.
+    pub(crate) unsafe fn from_library(data: NonNull<()>, table: &'static Table, keeper: Keeper) -> Self {
+        Self { data, table, owned: true, keeper: Some(keeper) }
+    }
+
+    pub(crate) fn data(&self) -> *mut () {
+        self.data.as_ptr()
+    }
+
+    pub(crate) fn table(&self) -> &'static Table {
+        self.table
+    }
+
+    pub(crate) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
+    }
+}
+
+impl Drop for RawInstance {
+    fn drop(&mut self) {
+        if self.owned {
+            // SAFETY: invariants 1 and 2; `keeper` is dropped after this body (invariant 3).
+            unsafe { self.table.drop_box(self.data.as_ptr()) }
+        }
+    }
+}
+
+/// An owned implementor of the interface `I`, of any type and from anywhere: this program or a library.
+///
+/// It implements the interface's trait itself, so it stands where a `Box<dyn Trait>` could.
+///
+/// ```
+/// use hotcall::{dispatch, Instance};
+/// #[dispatch]
+/// trait Shape: Send + Sync {
+///     fn area(&self) -> f64;
+/// }
+/// struct Square(f64);
+/// impl Shape for Square {
+///     fn area(&self) -> f64 { self.0 * self.0 }
+/// }
+/// let shape: Instance<dyn Shape> = Instance::new(Square(3.0));
+/// assert_eq!(shape.area(), 9.0);
+/// ```
+pub struct Instance<I: ?Sized> {
+    raw: RawInstance,
+    interface: PhantomData<Box<I>>,
+}
+
+// SAFETY: `Instance::new` takes a `T` that may be less than `Send`; `I: Send` is only true of interfaces
+// whose trait demands it of `T`.
+unsafe impl<I: ?Sized + Send> Send for Instance<I> {}
+// SAFETY: as above, for `Sync`.
+unsafe impl<I: ?Sized + Sync> Sync for Instance<I> {}
+
+impl<I: ?Sized + Interface> Instance<I> {
+    /// Boxes an implementor. An `Instance<I>` given as the value is passed on, not boxed again.
+    #[must_use]
+    pub fn new<T: 'static>(value: T) -> Self
+    where
+        I: Implements<T>,
+    {
+        if TypeId::of::<T>() == TypeId::of::<Self>() {
+            let value = ManuallyDrop::new(value);
+            // SAFETY: `T` is `Self`, so the read has the right type; `value` is not dropped, so the
+            // instance is moved and not copied.
+            return unsafe { core::ptr::from_ref(&*value).cast::<Self>().read() };
+        }
+        Self::from_raw(RawInstance::boxed::<I, T>(value))
+    }
+
+    pub(crate) fn from_raw(raw: RawInstance) -> Self {
+        Self { raw, interface: PhantomData }
+    }
+
+    pub(crate) fn into_raw(self) -> RawInstance {
+        self.raw
+    }
+
+    /// The implementor's type, as the compiler prints it.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.raw.table.type_name()
+    }
+
+    /// The implementor, if it is a `T` that this program boxed.
+    ///
+    /// # Errors
+    ///
+    /// The instance itself, where it is of another type or was borrowed from a static (a slot's default).
+    pub fn downcast<T: 'static>(self) -> Result<Box<T>, Self> {
+        if !self.raw.owned || self.raw.table.type_id() != TypeId::of::<T>() || self.raw.keeper.is_some() {
+            return Err(self);
+        }
+        let raw = ManuallyDrop::new(self.raw);
+        // SAFETY: invariants 1 and 2: `data` came from `Box::<T>::into_raw`; `raw` is not dropped, and
+        // has no keeper to leak.
+        Ok(unsafe { Box::from_raw(raw.data.as_ptr().cast::<T>()) })
+    }
+
+    /// For `#[dispatch]`: the instance's address.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __this(&self) -> *mut () {
+        self.raw.data()
+    }
+
+    /// For `#[dispatch]`: the code of method `index`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __method(&self, index: usize) -> Code {
+        self.raw.table.method(index)
+    }
+}
+
+impl<I: ?Sized + Interface> fmt::Debug for Instance<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("interface", &I::DESCRIPTION.name)
+            .field("type", &self.type_name())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! Hot-swappable plugin slots whose calls cost what a direct call costs.
+//!
+//! A trait marked [`#[dispatch]`](dispatch) can be the type of a [`#[slot]`](slot) static. A call through the
+//! slot is a direct call to a stub in the program's own code; [`Slot::replace`] retargets the stub, on every
+//! thread, while other threads are calling, and the old implementor is freed when no thread can be inside it.
+//!
+//! ```
+//! use hotcall::{dispatch, slot};
+//!
+//! /// An audio effect.
+//! #[dispatch]
+//! pub trait Effect: Send + Sync {
+//!     fn process(&self, sample: f32) -> f32;
+//!     fn name(&self) -> String { "unnamed".into() }
+//! }
+//!
+//! struct Bypass;
+//! impl Effect for Bypass { fn process(&self, s: f32) -> f32 { s } }
+//!
+//! struct Gain(f32);
+//! impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
+//!
+//! #[slot]
+//! pub static EFFECT: dyn Effect = Bypass;
+//!
+//! assert_eq!(EFFECT.process(0.5), 0.5);          // safe to swap at any moment, on any thread
+//! let retired = EFFECT.replace(Gain(2.0))?;       // every later call, on every thread, runs Gain
+//! assert_eq!(EFFECT.process(0.5), 1.0);
+//! let old = retired.wait()?;                      // the old instance, once no thread is inside it
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! | you want to | see |
+//! |---|---|
+//! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::restore`] |
+//! | swap several together | [`batch`] |
+//! | hoist protection out of a loop | [`pin`], [`Slot::bind`] |
+//! | call one instance several times | [`Slot::get`] |
+//! | have the old instance back | [`Retired::wait`] |
+//! | load plugins from shared libraries | [`Library`], [`export!`] |
+//! | know what the runtime holds | [`stats`] |
+//!
+//! # Backends
+//!
+//! On Linux x86-64 calls are patched in place. Elsewhere, and with `--cfg hotcall_portable`, the same API calls
+//! through an atomic pointer under an epoch pin. [`backend`] says which one this is.
+#![cfg(not(loom))]
+#![deny(unsafe_code)]
+
+extern crate self as hotcall;
+
+#[cfg(patched)]
+mod arch;
+#[cfg(patched)]
+mod arena;
+mod batch;
+mod error;
+mod installed;
+mod instance;
+mod interface;
+mod plugin;
+#[cfg(patched)]
+mod primitive;
+mod quiesce;
+mod retired;
+mod slot;
+mod stats;
+#[cfg(patched)]
+mod sys;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use batch::{Batch, RetiredBatch, batch};
+pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
+pub use hotcall_macros::{dispatch, export, slot};
+pub use instance::Instance;
+pub use interface::{Description, Interface, Method};
+pub use plugin::{Export, Library};
+pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
+pub use retired::{Retired, WaitError};
+pub use slot::{Bound, Held, Slot};
+pub use stats::{Stats, stats};
+
+/// How calls reach a slot's implementor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Direct calls to stubs that are patched in place.
+    Patched,
+    /// Calls through an atomic pointer under an epoch pin.
+    Portable,
+}
+
+/// Which backend this program was built with.
+#[must_use]
+pub const fn backend() -> Backend {
+    if cfg!(patched) { Backend::Patched } else { Backend::Portable }
+}

@@ -1,0 +1,162 @@
+//! Whether a library's interface is this program's, and if not, in what they differ.
+
+use super::header::{InterfaceRecord, MethodRecord};
+use crate::interface::{Description, Method};
+
+/// Two interfaces of one name that are not the same: what each side has in the first place where they differ.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) library: String,
+    pub(super) host: String,
+}
+
+/// `None` when the two are the same in everything that a call depends on.
+///
+/// Methods come first: they say more than the version of the crate that declares them. Versions are compared
+/// to the letter, because types that a signature only names may change with them.
+pub(super) fn difference(library: &InterfaceRecord, host: &Description) -> Option<Difference> {
+    for index in 0..library.methods.len().max(host.methods.len()) {
+        let theirs = library.methods.get(index).map(View::of_record);
+        let ours = host.methods.get(index).map(View::of_method);
+        if theirs != ours {
+            let layouts = match (&theirs, &ours) {
+                (Some(theirs), Some(ours)) => theirs.layout != ours.layout,
+                _ => false,
+            };
+            let side = |view: Option<View<'_>>, other: Option<&View<'_>>| match (view, other) {
+                (Some(view), _) => view.render(layouts),
+                (None, Some(other)) => format!("no method `{}` in place {index}", other.name),
+                (None, None) => String::new(),
+            };
+            let host = side(ours.clone(), theirs.as_ref());
+            return Some(Difference { library: side(theirs, ours.as_ref()), host });
+        }
+    }
+    let theirs = (library.crate_name.as_str(), library.crate_version.as_str());
+    let ours = (host.crate_name, host.crate_version);
+    let render = |(name, version): (&str, &str)| format!("that of {} {}", line(name), line(version));
+    if theirs != ours {
+        return Some(Difference { library: render(theirs), host: render(ours) });
+    }
+    None
+}
+
+/// A method of either side, in one form.
+#[derive(Clone, PartialEq, Eq)]
+struct View<'a> {
+    name: &'a str,
+    signature: &'a str,
+    layout: Vec<(u64, u64)>,
+}
+
+impl<'a> View<'a> {
+    fn of_record(method: &'a MethodRecord) -> Self {
+        Self { name: &method.name, signature: &method.signature, layout: method.layout.clone() }
+    }
+
+    fn of_method(method: &'a Method) -> Self {
+        let layout = method.layout.iter().map(|&(size, alignment)| (size as u64, alignment as u64)).collect();
+        Self { name: method.name, signature: method.signature, layout }
+    }
+
+    fn render(&self, layout: bool) -> String {
+        let signature = line(self.signature);
+        if !layout {
+            return format!("`{signature}`");
+        }
+        let sizes: Vec<_> =
+            self.layout.iter().map(|(size, alignment)| format!("{size}/{alignment}")).collect();
+        format!("`{signature}` [size/alignment of arguments and result: {}]", sizes.join(", "))
+    }
+}
+
+/// A text in one line.
+fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Description = Description {
+        name: "dyn Effect",
+        crate_name: "effects",
+        crate_version: "1.2.3",
+        methods: &[
+            Method { name: "process", signature: "process(&self, x: f32) -> f32", layout: &[(4, 4), (4, 4)] },
+            Method { name: "reset", signature: "reset(&self)", layout: &[(0, 1)] },
+        ],
+    };
+
+    fn theirs() -> InterfaceRecord {
+        InterfaceRecord {
+            name: OURS.name.into(),
+            crate_name: OURS.crate_name.into(),
+            crate_version: OURS.crate_version.into(),
+            methods: OURS
+                .methods
+                .iter()
+                .map(|method| MethodRecord {
+                    name: method.name.into(),
+                    signature: method.signature.into(),
+                    layout: method.layout.iter().map(|&(size, align)| (size as u64, align as u64)).collect(),
+                })
+                .collect(),
+        }
+    }
+
+    fn sides(library: &InterfaceRecord) -> (String, String) {
+        let Difference { library, host } = difference(library, &OURS).expect("a difference");
+        (library, host)
+    }
+
+    #[test]
+    fn the_same_is_the_same() {
+        assert_eq!(difference(&theirs(), &OURS), None);
+    }
+
+    #[test]
+    fn a_signature_differs() {
+        let mut library = theirs();
+        library.methods[0].signature = "process(&self,\n    x: f32, wet: f32) -> f32".into();
+        let (library, host) = sides(&library);
+        assert_eq!(library, "`process(&self, x: f32, wet: f32) -> f32`");
+        assert_eq!(host, "`process(&self, x: f32) -> f32`");
+    }
+
+    #[test]
+    fn a_layout_differs() {
+        let mut library = theirs();
+        library.methods[0].layout[0] = (8, 8);
+        let (library, host) = sides(&library);
+        assert!(library.ends_with("[size/alignment of arguments and result: 8/8, 4/4]"), "{library}");
+        assert!(host.ends_with("[size/alignment of arguments and result: 4/4, 4/4]"), "{host}");
+    }
+
+    #[test]
+    fn a_method_is_missing_or_too_many() {
+        let mut library = theirs();
+        let reset = library.methods.pop().unwrap();
+        assert_eq!(sides(&library), ("no method `reset` in place 1".into(), "`reset(&self)`".into()));
+        library.methods.push(reset.clone());
+        library.methods.push(reset);
+        assert_eq!(sides(&library), ("`reset(&self)`".into(), "no method `reset` in place 2".into()));
+    }
+
+    #[test]
+    fn the_order_differs() {
+        let mut library = theirs();
+        library.methods.swap(0, 1);
+        let (library, host) = sides(&library);
+        assert!(library.starts_with("`reset(&self)`"), "{library}");
+        assert!(host.starts_with("`process(&self, x: f32) -> f32`"), "{host}");
+    }
+
+    #[test]
+    fn the_version_differs() {
+        let mut library = theirs();
+        library.crate_version = "2.0.0".into();
+        assert_eq!(sides(&library), ("that of effects 2.0.0".into(), "that of effects 1.2.3".into()));
+    }
+}

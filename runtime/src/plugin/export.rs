@@ -1,0 +1,242 @@
+//! The library's side: what `export!` expands to calls these, and the host calls what it expands to.
+//!
+//! # The entry
+//!
+//! Each export is one `extern "C-unwind"` function from the configuration's text to an [`Outcome`]. It is
+//! called only after the host has found both sides built by one compiler against one hotcall, so that both
+//! see the same layout; `repr(C)` is there for whoever reads it in a debugger.
+//!
+//! # What may cross
+//!
+//! A panic may not: the library has a standard library of its own, and a `catch_unwind` of the host aborts at
+//! a panic that another one raised. The entry catches it where it can be caught, inside. What the library
+//! allocated is freed by the library: the instance by its table's destructor, a message by [`Text::free`].
+#![allow(unsafe_code)]
+
+use core::any::Any;
+use core::convert::Infallible;
+use core::fmt::Display;
+use core::ptr::{self, NonNull};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::interface::{Implements, Table};
+
+/// An export's constructor, as the host sees it.
+///
+/// # Safety
+///
+/// To call it, the first `usize` bytes at the pointer must be readable during the call.
+pub type Entry = unsafe extern "C-unwind" fn(*const u8, usize) -> Outcome;
+
+/// What a constructor answered.
+#[repr(C)]
+#[derive(Debug)]
+pub enum Outcome {
+    /// An instance: `data` came from `Box::into_raw` of the type of `table`, which is `Send`, `Sync` and
+    /// `'static`.
+    Made {
+        /// The instance.
+        data: NonNull<()>,
+        /// Its code and its destructor.
+        table: &'static Table,
+    },
+    /// The constructor returned an error.
+    Failed(Text),
+    /// The constructor panicked.
+    Panicked(Text),
+}
+
+/// A message that is freed by the library that wrote it.
+///
+/// Invariants:
+/// 1. `bytes` and `length` are those of a leaked `Box<str>`.
+/// 2. `free` is the function that takes it back, compiled with the allocator that it came from.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Text {
+    bytes: NonNull<u8>,
+    length: usize,
+    free: unsafe extern "C-unwind" fn(NonNull<u8>, usize),
+}
+
+impl Text {
+    fn new(text: String) -> Self {
+        let text = Box::leak(text.into_boxed_str());
+        Self { length: text.len(), bytes: NonNull::from(text).cast(), free: free_text }
+    }
+
+    /// The message, in this program's memory.
+    pub(crate) fn into_string(self) -> String {
+        // SAFETY: invariant 1: `length` initialised bytes, alive until `self` is dropped.
+        let bytes = unsafe { core::slice::from_raw_parts(self.bytes.as_ptr(), self.length) };
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        // SAFETY: invariants 1 and 2; a `Text` is dropped once.
+        unsafe { (self.free)(self.bytes, self.length) }
+    }
+}
+
+/// # Safety
+///
+/// The arguments are those of a `Text` that this copy of hotcall made, given back once.
+unsafe extern "C-unwind" fn free_text(bytes: NonNull<u8>, length: usize) {
+    let bytes = ptr::slice_from_raw_parts_mut(bytes.as_ptr(), length);
+    // SAFETY: a `Box<str>` and a `Box<[u8]>` of the same bytes have the same layout; the caller's promise.
+    drop(unsafe { Box::from_raw(bytes) });
+}
+
+/// What a constructor returned, made into a `Result` if it was not one.
+///
+/// `Made(x).settle()` is the inherent method for every `Result`, and that of [`Plain`] for the rest: which of
+/// the two it is follows from the type alone, so that what is wrong with the type is reported afterwards, as
+/// what it is.
+#[derive(Debug)]
+pub struct Made<R>(pub R);
+
+impl<T, E> Made<Result<T, E>> {
+    /// The result.
+    ///
+    /// # Errors
+    ///
+    /// Those of the constructor.
+    pub fn settle(self) -> Result<T, E> {
+        self.0
+    }
+}
+
+/// A constructor that cannot fail.
+pub trait Plain {
+    /// What it makes.
+    type Value;
+
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    fn settle(self) -> Result<Self::Value, Infallible>;
+}
+
+impl<T> Plain for Made<T> {
+    type Value = T;
+
+    fn settle(self) -> Result<T, Infallible> {
+        Ok(self.0)
+    }
+}
+
+/// Calls a constructor. It tells the compiler what a closure in its place takes.
+pub fn call<R>(constructor: impl FnOnce(&str) -> R, config: &str) -> R {
+    constructor(config)
+}
+
+/// What every entry does: reads the configuration, runs the constructor, and lets no panic out.
+///
+/// # Safety
+///
+/// As for [`Entry`].
+pub unsafe fn construct<I, T, E>(
+    config: *const u8,
+    length: usize,
+    constructor: impl FnOnce(&str) -> Result<T, E>,
+) -> Outcome
+where
+    I: ?Sized + Implements<T>,
+    T: Send + Sync + 'static,
+    E: Display,
+{
+    // SAFETY: the caller's promise.
+    let config = unsafe { core::slice::from_raw_parts(config, length) };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let config = match core::str::from_utf8(config) {
+            Ok(config) => config,
+            Err(error) => return Outcome::Failed(Text::new(format!("the configuration: {error}"))),
+        };
+        match constructor(config) {
+            Ok(value) => {
+                let data = NonNull::from(Box::leak(Box::new(value))).cast();
+                Outcome::Made { data, table: Table::of::<I, T>() }
+            }
+            Err(error) => Outcome::Failed(Text::new(error.to_string())),
+        }
+    }));
+    outcome.unwrap_or_else(|payload| Outcome::Panicked(Text::new(message(payload))))
+}
+
+/// What a panic said.
+fn message(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<&'static str>() {
+        Ok(text) => (*text).to_owned(),
+        Err(payload) => match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => {
+                // A payload of another type may panic when it is dropped, and nothing would catch that.
+                core::mem::forget(payload);
+                "with a value that is no text".to_owned()
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interface::{Code, Description, Interface};
+    use crate::plugin::testing::Probe;
+
+    fn run<T: Send + Sync + 'static, E: Display>(make: impl FnOnce(&str) -> Result<T, E>) -> Outcome
+    where
+        dyn Probe: Implements<T>,
+    {
+        let config = "seven";
+        // SAFETY: the bytes are those of a string.
+        unsafe { construct::<dyn Probe, _, _>(config.as_ptr(), config.len(), make) }
+    }
+
+    fn assert_description<I: ?Sized + Interface>() -> Description {
+        I::DESCRIPTION
+    }
+
+    #[test]
+    fn an_instance_comes_out() {
+        let Outcome::Made { data, table } = run(|config| Made(config.len()).settle()) else { panic!() };
+        assert!(table.type_name().ends_with("usize"));
+        assert_eq!(table.methods().len(), assert_description::<dyn Probe>().methods.len());
+        assert_ne!(table.method(0), Code::new(ptr::null()));
+        // SAFETY: it is a boxed `usize`, read before it is dropped.
+        assert_eq!(unsafe { data.cast::<usize>().read() }, 5);
+        // SAFETY: the data is of this table, and dropped once.
+        unsafe { table.drop_box(data.as_ptr()) };
+    }
+
+    #[test]
+    fn an_error_comes_out() {
+        let outcome = run(|config| Made(config.parse::<usize>()).settle());
+        let Outcome::Failed(text) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(text.into_string(), "invalid digit found in string");
+    }
+
+    #[test]
+    fn a_panic_comes_out_as_text() {
+        for (outcome, expected) in [
+            (run(|_| -> Result<usize, &str> { panic!("plain") }), "plain"),
+            (run(|config| -> Result<usize, &str> { panic!("with {config}") }), "with seven"),
+            (run(|_| -> Result<usize, &str> { std::panic::panic_any(1) }), "with a value that is no text"),
+        ] {
+            let Outcome::Panicked(text) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(text.into_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_no_text_is_an_error() {
+        let config = [0xff_u8];
+        // SAFETY: the bytes are those of an array.
+        let outcome = unsafe { construct::<dyn Probe, usize, &str>(config.as_ptr(), 1, |_| Ok(1)) };
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    }
+}

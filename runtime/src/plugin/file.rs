@@ -1,0 +1,212 @@
+//! The library's file: copied, sealed, and read before anything of it is loaded.
+//!
+//! The copy lives in a memfd named after the file, for two reasons. The dynamic linker recognises a file it
+//! has loaded and answers with the library it has: a path built anew and opened again would be the old code.
+//! And a file may change between the look at its header and its loading: a sealed memfd cannot.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use object::read::elf::NativeElfFile;
+use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSymbol};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::header::{self, Build, Flaw, Header};
+use crate::error::PluginError;
+
+/// The longest name that `memfd_create` takes, in bytes.
+const NAME_LIMIT: usize = 249;
+
+/// A sealed copy of a library.
+///
+/// Invariant: nothing can write to it, and its descriptor stays open as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct PrivateCopy(OwnedFd);
+
+impl PrivateCopy {
+    /// A path that names the copy and, while it is open, nothing else.
+    pub(crate) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+}
+
+/// Copies the file at `path` and reads its headers from the copy. Nothing of it runs.
+pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
+    let bytes = read(path)?;
+    let headers = headers(path, &bytes)?;
+    let copy = copy(path, &bytes).map_err(|error| PluginError::Load {
+        path: path.to_owned(),
+        reason: format!("no private copy of its {} bytes could be made: {error}", bytes.len()),
+    })?;
+    Ok((copy, headers))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+    let failed = |source: io::Error| PluginError::Read { path: path.to_owned(), source };
+    // A pipe in the library's place would block an open without NONBLOCK for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut file =
+        rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(|e| failed(e.into()))?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(refused(path, "it is not a regular file"));
+    }
+    // Tell a stray file by its first bytes, however long it is.
+    let mut bytes = Vec::new();
+    (&mut file).take(4).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes != *b"\x7fELF" {
+        return Err(refused(
+            path,
+            if bytes.is_empty() { "the file is empty" } else { "it is not an ELF file" },
+        ));
+    }
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+fn refused(path: &Path, reason: impl Into<String>) -> PluginError {
+    PluginError::NotAPlugin { path: path.to_owned(), reason: reason.into() }
+}
+
+fn headers(path: &Path, bytes: &[u8]) -> Result<Vec<Header>, PluginError> {
+    let damaged =
+        |error: object::Error| refused(path, format!("it is not an ELF file of this machine: {error}"));
+    let elf = NativeElfFile::parse(bytes).map_err(damaged)?;
+    if elf.kind() != ObjectKind::Dynamic {
+        return Err(refused(path, format!("it is not a shared library but of the kind {:?}", elf.kind())));
+    }
+    if let Some(wanted) = architecture().filter(|wanted| *wanted != elf.architecture()) {
+        return Err(refused(path, format!("it is for {:?}, this machine is {wanted:?}", elf.architecture())));
+    }
+    let section = elf
+        .section_by_name(header::SECTION)
+        .ok_or_else(|| refused(path, format!("it has no section `{}`", header::SECTION)))?;
+    let section = section.data().map_err(damaged)?;
+    let host = Build::host();
+    let headers = header::decode(section, &host).map_err(|flaw| match flaw {
+        Flaw::Malformed(reason) => refused(path, reason),
+        Flaw::Build(library) => {
+            PluginError::Build { path: path.to_owned(), library: library.to_string(), host: host.to_string() }
+        }
+    })?;
+    for header in &headers {
+        let entry = header.entry.as_bytes();
+        let defines = |symbol: object::read::elf::ElfSymbol<'_, '_, _>| {
+            symbol.is_definition() && symbol.name_bytes().is_ok_and(|name| name == entry)
+        };
+        if !elf.dynamic_symbols().any(defines) {
+            return Err(refused(path, format!("its symbol `{}` was stripped or hidden", header.entry)));
+        }
+    }
+    Ok(headers)
+}
+
+/// The architecture of this program, where `object` has a name for it; the dynamic linker looks too.
+fn architecture() -> Option<Architecture> {
+    Some(match std::env::consts::ARCH {
+        "x86_64" => Architecture::X86_64,
+        "aarch64" => Architecture::Aarch64,
+        "riscv64" => Architecture::Riscv64,
+        "loongarch64" => Architecture::LoongArch64,
+        "powerpc64" => Architecture::PowerPc64,
+        "s390x" => Architecture::S390x,
+        "x86" => Architecture::I386,
+        "arm" => Architecture::Arm,
+        _ => return None,
+    })
+}
+
+fn copy(path: &Path, bytes: &[u8]) -> io::Result<PrivateCopy> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let name = &name[..name.len().min(NAME_LIMIT)];
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // The seal against `execve` does not keep the dynamic linker from mapping the file executable, and a
+    // system that forbids executable memfds (`vm.memfd_noexec=2`) lets it pass. Kernels before 6.3 know
+    // neither.
+    let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
+        answer => answer?,
+    };
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    let fd = OwnedFd::from(file);
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&fd, seals)?;
+    Ok(PrivateCopy(fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This program, as bytes: an ELF file without a plugin's header.
+    fn this_program() -> Vec<u8> {
+        std::fs::read("/proc/self/exe").unwrap()
+    }
+
+    fn reason(bytes: &[u8]) -> String {
+        match headers(Path::new("lib.so"), bytes) {
+            Err(PluginError::NotAPlugin { reason, .. }) => reason,
+            other => panic!("not refused as it should be: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_library_is_refused() {
+        assert!(matches!(read(Path::new("/nonexistent/lib.so")), Err(PluginError::Read { .. })));
+        for (path, expected) in [
+            ("/", "it is not a regular file"),
+            ("/dev/null", "it is not a regular file"),
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "it is not an ELF file"),
+        ] {
+            let Err(PluginError::NotAPlugin { reason, .. }) = read(Path::new(path)) else { panic!("{path}") };
+            assert_eq!(reason, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_no_plugin() {
+        let reason = reason(&this_program());
+        assert!(reason.contains("has no section `hotcall_plugin`"), "{reason}");
+    }
+
+    #[test]
+    fn another_machine_is_named() {
+        let mut bytes = this_program();
+        bytes[18..20].copy_from_slice(&243_u16.to_ne_bytes());
+        let reason = reason(&bytes);
+        assert!(cfg!(target_arch = "riscv64") || reason.starts_with("it is for Riscv64"), "{reason}");
+    }
+
+    #[test]
+    fn a_damaged_elf_does_not_panic() {
+        let mut bytes = this_program();
+        bytes.truncate(1 << 20);
+        for at in 0..64 {
+            for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                let whole = core::mem::replace(&mut bytes[at], value);
+                let _ = headers(Path::new("lib.so"), &bytes);
+                bytes[at] = whole;
+            }
+        }
+        for length in [0, 1, 15, 16, 63, 64, 65, 1000] {
+            reason(&bytes[..length]);
+        }
+    }
+
+    #[test]
+    fn a_copy_is_sealed_and_named() {
+        let copy = copy(Path::new("/some/where/libreverb.so"), b"bytes").unwrap();
+        let path = copy.path();
+        assert_eq!(std::fs::read(&path).unwrap(), b"bytes");
+        let name = std::fs::read_link(&path).unwrap();
+        assert!(name.to_string_lossy().contains("memfd:libreverb.so"), "{}", name.display());
+        assert!(File::from(copy.0.try_clone().unwrap()).write_all(b"x").is_err());
+        let long = "x".repeat(1000);
+        super::copy(Path::new(&long), b"").unwrap();
+    }
+}

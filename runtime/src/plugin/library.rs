@@ -1,0 +1,365 @@
+//! A library that was accepted, and the instances that it makes.
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::compare::{Difference, difference};
+use super::export::{Entry, Outcome};
+use super::header::Header;
+use super::platform::{Loaded, PrivateCopy, examine};
+use crate::error::{Error, PluginError};
+use crate::instance::{Instance, Keeper, RawInstance};
+use crate::interface::Interface;
+
+const TARGET: &str = "hotcall::plugin";
+
+/// A shared library with plugins in it.
+///
+/// Opening one reads its header and loads nothing. It is loaded when the first instance is made, and only if
+/// the interface asked for is the one that the library was built against: **a library that is refused, for
+/// whatever reason, has run none of its code.**
+///
+/// Instances keep the library loaded. A clone is another handle to the same library; opening the same path
+/// again is another library, with statics of its own, whether the file has changed or not.
+///
+/// ```no_run
+/// use hotcall::{dispatch, slot, Library};
+///
+/// #[dispatch]
+/// pub trait Effect: Send + Sync {
+///     fn process(&self, sample: f32) -> f32;
+/// }
+/// struct Bypass;
+/// impl Effect for Bypass {
+///     fn process(&self, sample: f32) -> f32 { sample }
+/// }
+/// #[slot]
+/// pub static EFFECT: dyn Effect = Bypass;
+///
+/// // SAFETY: it is our own plugin, and follows the rules of `Library::open`.
+/// let library = unsafe { Library::open("libreverb.so") }?;
+/// EFFECT.replace(library.instantiate::<dyn Effect>("room=large")?)?;
+/// # Ok::<(), hotcall::Error>(())
+/// ```
+///
+/// # Unloading
+///
+/// By default a library that was loaded stays, even when its last handle and its last instance are gone.
+/// Nothing can show that it is no longer needed: a `&'static str` that a method returned, a vtable in a
+/// `Box<dyn Error>`, a thread-local destructor or a thread of its own may live on. What hotcall promises of a
+/// replaced plugin is that it is *drained*, not that it is unmapped. One that stays costs its memory and one
+/// file descriptor. [`Library::unload_when_drained`] is for who knows better.
+///
+/// # Panics in a plugin
+///
+/// A panic in a constructor comes back as [`PluginError::Constructor`]. A panic out of a *method* unwinds the
+/// host's frames, but a cdylib has a standard library of its own, and a `catch_unwind` that meets another
+/// one's panic aborts the process; so does the end of a thread. A plugin should catch its own panics.
+///
+/// # Platforms
+///
+/// Linux. Elsewhere [`Library::open`] answers [`PluginError::Load`].
+///
+/// # The private copy
+///
+/// The dynamic linker sees a copy at `/proc/self/fd/N`, so `/proc` must be mounted, and a library that looks
+/// for its dependencies beside itself (`$ORIGIN` in its run path) does not find them: give it an absolute run
+/// path, or link them in. Debuggers and profilers show the copy as `/memfd:libreverb.so (deleted)`.
+#[derive(Clone)]
+pub struct Library {
+    inner: Arc<Inner>,
+}
+
+/// Invariants:
+/// 1. `loaded` is the library that `exports` describes: both come from one sealed copy.
+/// 2. It is unloaded, if at all, by `Drop`: every handle and every instance of it holds this value.
+struct Inner {
+    path: PathBuf,
+    exports: Vec<Export>,
+    /// The copy, until it is loaded; the lock admits one loader at a time.
+    copy: Mutex<Option<PrivateCopy>>,
+    loaded: OnceLock<Loaded>,
+    unload: AtomicBool,
+}
+
+/// One plugin that a library exports.
+///
+/// ```no_run
+/// # let library = unsafe { hotcall::Library::open("libreverb.so") }?;
+/// for export in library.exports() {
+///     println!("{} as {} ({:016x})", export.interface(), export.name(), export.fingerprint());
+/// }
+/// # Ok::<(), hotcall::Error>(())
+/// ```
+pub struct Export {
+    header: Header,
+}
+
+impl Export {
+    /// The interface, as written: `dyn Effect`.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.header.interface.name
+    }
+
+    /// The export's name: what `export!` was given, or else the name of the type.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.header.name
+    }
+
+    /// A hash of all that the header says of it. Two builds that differ in their interface differ in it.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        self.header.fingerprint
+    }
+}
+
+impl fmt::Debug for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Export")
+            .field("interface", &self.interface())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Library")
+            .field("path", &self.inner.path)
+            .field("exports", &self.inner.exports)
+            .field("loaded", &self.inner.loaded.get().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Library {
+    /// Copies the library at `path` and checks what it was built with. Nothing of it is loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Read`] if the file cannot be read, [`PluginError::NotAPlugin`] if it is no shared library
+    /// of this machine or has no sound header, [`PluginError::Build`] if another compiler or another version
+    /// of hotcall built it, and [`PluginError::Load`] if it could not be copied.
+    ///
+    /// # Safety
+    ///
+    /// The header is a check against mistakes, not against malice: a library that lies in it is believed. The
+    /// caller vouches that
+    ///
+    /// * the header was written by `hotcall::export!`, and the library by safe Rust or sound unsafe Rust;
+    /// * the constructors that the ELF file runs on loading, and its dependencies', may run in this process,
+    ///   at the first instance, on the thread that asks for it;
+    /// * both sides have the same global allocator, if anything that owns memory passes through the interface
+    ///   (a `String` that a method returns is freed by its caller). The default, `System`, is the same on both
+    ///   sides.
+    pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (copy, headers) = examine(path).map_err(refused)?;
+        let exports: Vec<_> = headers.into_iter().map(|header| Export { header }).collect();
+        tracing::debug!(target: TARGET, path = %path.display(), exports = exports.len(), "plugin accepted");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_owned(),
+                exports,
+                copy: Mutex::new(Some(copy)),
+                loaded: OnceLock::new(),
+                unload: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// The path that was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// What the library exports. To look, nothing of it has to be loaded.
+    #[must_use]
+    pub fn exports(&self) -> &[Export] {
+        &self.inner.exports
+    }
+
+    /// Makes an instance of the one export of the interface `I`.
+    ///
+    /// ```no_run
+    /// # use hotcall::{dispatch, Instance, Library};
+    /// # #[dispatch]
+    /// # pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+    /// # let library = unsafe { Library::open("libreverb.so") }?;
+    /// let reverb: Instance<dyn Effect> = library.instantiate::<dyn Effect>("room=large")?;
+    /// # Ok::<(), hotcall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::NoInterface`] if nothing of the interface is exported, [`PluginError::Ambiguous`] if more
+    /// than one is, [`PluginError::Interface`] if the interface is not this program's, [`PluginError::Load`] if
+    /// the dynamic linker refuses the library, [`PluginError::Constructor`] if the constructor fails or panics.
+    pub fn instantiate<I: ?Sized + Interface>(&self, config: &str) -> Result<Instance<I>, Error> {
+        self.make(None, config)
+    }
+
+    /// Makes an instance of the export `name` of the interface `I`.
+    ///
+    /// ```no_run
+    /// # use hotcall::{dispatch, Library};
+    /// # #[dispatch]
+    /// # pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+    /// # let library = unsafe { Library::open("libreverb.so") }?;
+    /// let plate = library.instantiate_named::<dyn Effect>("plate", "")?;
+    /// # Ok::<(), hotcall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Library::instantiate`].
+    pub fn instantiate_named<I: ?Sized + Interface>(
+        &self,
+        name: &str,
+        config: &str,
+    ) -> Result<Instance<I>, Error> {
+        self.make(Some(name), config)
+    }
+
+    /// Unloads the library when its last handle and its last instance are gone, on the thread that drops the
+    /// last of them: that may be the thread that reclaims what was replaced.
+    ///
+    /// The dynamic linker may still keep it, for instance while a thread-local destructor of the library has
+    /// to run. Then it stays as if this had not been called.
+    ///
+    /// ```no_run
+    /// # let library = unsafe { hotcall::Library::open("libreverb.so") }?;
+    /// // SAFETY: its methods take and return numbers only, and it starts no threads.
+    /// unsafe { library.unload_when_drained() };
+    /// # Ok::<(), hotcall::Error>(())
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// When the last instance has been dropped, nothing of the library is left: no reference to its statics,
+    /// no `&'static str`, no function pointer or trait object made in it, no error or panic payload, no thread
+    /// that it started, and nothing that it registered anywhere. Its finalisers may run on any thread.
+    pub unsafe fn unload_when_drained(&self) {
+        // Partner: `Inner::drop`. The reference count orders this before it: `self` holds one.
+        self.inner.unload.store(true, Ordering::Relaxed);
+    }
+
+    fn make<I: ?Sized + Interface>(&self, name: Option<&str>, config: &str) -> Result<Instance<I>, Error> {
+        let export = self.inner.select::<I>(name).map_err(refused)?;
+        let entry = self.entry(&export).map_err(refused)?;
+        // SAFETY: `config` is a string; `select` found both sides to agree on compiler, hotcall and interface.
+        let outcome = unsafe { entry(config.as_ptr(), config.len()) };
+        let reason = match outcome {
+            Outcome::Made { data, table } => {
+                let keeper: Keeper = self.inner.clone();
+                // SAFETY: `Outcome::Made` promises what `data` and `table` are; `inner` keeps the library.
+                let raw = unsafe { RawInstance::from_library(data, table, keeper) };
+                return Ok(Instance::from_raw(raw));
+            }
+            Outcome::Failed(text) => text.into_string(),
+            Outcome::Panicked(text) => format!("it panicked: {}", text.into_string()),
+        };
+        let path = &self.inner.path;
+        tracing::warn!(target: TARGET, path = %path.display(), reason, "plugin constructor failed");
+        Err(PluginError::Constructor { path: path.clone(), reason }.into())
+    }
+
+    /// The export's constructor, for which the library is loaded if it is not yet.
+    fn entry(&self, export: &Agreed<'_>) -> Result<Entry, PluginError> {
+        let failed = |reason| PluginError::Load { path: self.inner.path.clone(), reason };
+        let loaded = self.inner.load(export).map_err(failed)?;
+        // SAFETY: the symbol comes from the header, which names the entry (the promise of `open`).
+        unsafe { loaded.entry(&export.0.header.entry) }.map_err(failed)
+    }
+}
+
+/// An export that was found to agree with this program. Only [`Inner::select`] makes one.
+struct Agreed<'a>(&'a Export);
+
+impl Inner {
+    /// The one export with this interface and, if one is given, this name.
+    fn select<I: ?Sized + Interface>(&self, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
+        let host = &I::DESCRIPTION;
+        let candidates = self.exports.iter().filter(|export| {
+            export.interface() == host.name && name.is_none_or(|name| export.name() == name)
+        });
+        let mut agreed = Vec::new();
+        let mut differing: Option<(&Export, Difference)> = None;
+        for export in candidates {
+            // Traits of one name may come from several crates: blame the one from the crate that was meant.
+            match difference(&export.header.interface, host) {
+                None => agreed.push(export),
+                Some(found) => {
+                    if differing.is_none() || export.header.interface.crate_name == host.crate_name {
+                        differing = Some((export, found));
+                    }
+                }
+            }
+        }
+        match (agreed.as_slice(), differing) {
+            (&[export], _) => Ok(Agreed(export)),
+            ([], Some((export, Difference { library, host }))) => Err(PluginError::Interface {
+                path: self.path.clone(),
+                name: export.interface().to_owned(),
+                library,
+                host,
+            }),
+            ([], None) => Err(PluginError::NoInterface {
+                path: self.path.clone(),
+                wanted: name.map_or_else(|| host.name.to_owned(), |name| format!("{} as {name}", host.name)),
+                exported: self.exports.iter().map(|e| format!("{} as {}", e.interface(), e.name())).collect(),
+            }),
+            (several, _) => Err(PluginError::Ambiguous {
+                path: self.path.clone(),
+                interface: host.name.to_owned(),
+                names: several.iter().map(|export| export.name().to_owned()).collect(),
+            }),
+        }
+    }
+
+    /// Loads the library, once. What [`Agreed`] proves is why its code may run.
+    fn load(&self, _proof: &Agreed<'_>) -> Result<&Loaded, String> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let mut slot = self.copy.lock();
+        let Some(copy) = slot.take() else {
+            // Another thread was faster. A loader that panicked in the dynamic linker leaves neither.
+            return self.loaded.get().ok_or_else(|| "an attempt to load it did not return".to_owned());
+        };
+        // SAFETY: the promise of `Library::open`.
+        let loaded = unsafe { Loaded::load(copy) }.map_err(|(copy, reason)| {
+            *slot = Some(copy);
+            reason
+        })?;
+        tracing::info!(target: TARGET, path = %self.path.display(), exports = self.exports.len(), "plugin loaded");
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Partner: `Library::unload_when_drained`.
+        let unload = *self.unload.get_mut();
+        if let Some(loaded) = self.loaded.take().filter(|_| unload) {
+            tracing::info!(target: TARGET, path = %self.path.display(), "plugin unloaded");
+            // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of
+            // `unload_when_drained`.
+            unsafe { loaded.unload() };
+        }
+    }
+}
+
+/// Says why on the way out.
+fn refused(error: PluginError) -> Error {
+    tracing::warn!(target: TARGET, reason = %error, "plugin refused");
+    error.into()
+}

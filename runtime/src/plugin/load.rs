@@ -1,0 +1,71 @@
+//! The dynamic linker: loading a copy that was accepted, finding its entries, and letting go of it.
+#![allow(unsafe_code)]
+
+use core::error::Error;
+use core::mem::ManuallyDrop;
+
+use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
+
+use super::export::Entry;
+use super::file::PrivateCopy;
+
+/// A library in this process. Dropping it leaves it there: see [`Loaded::unload`].
+///
+/// Invariants:
+/// 1. `handle` is that of the library loaded from `copy`.
+/// 2. `copy` stays open while the library is loaded, so that no other library gets its name.
+pub(crate) struct Loaded {
+    handle: ManuallyDrop<Library>,
+    copy: ManuallyDrop<PrivateCopy>,
+}
+
+impl Loaded {
+    /// Loads `copy`, or gives it back with what the dynamic linker said. What the library needs is bound at
+    /// once: a missing symbol is an error here, not a crash later.
+    ///
+    /// # Safety
+    ///
+    /// The library's constructors run. The caller vouches for them.
+    pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
+        // SAFETY: the caller's promise.
+        match unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) } {
+            Ok(handle) => Ok(Self { handle: ManuallyDrop::new(handle), copy: ManuallyDrop::new(copy) }),
+            Err(error) => Err((copy, answer(&error))),
+        }
+    }
+
+    /// The function behind `symbol`.
+    ///
+    /// # Safety
+    ///
+    /// `symbol` is that of an [`Entry`].
+    pub(crate) unsafe fn entry(&self, symbol: &str) -> Result<Entry, String> {
+        // SAFETY: the caller's promise.
+        let entry = unsafe { self.handle.get::<Entry>(symbol) };
+        entry.map(|entry| *entry).map_err(|error| answer(&error))
+    }
+
+    /// Gives the library back to the dynamic linker, which may keep it.
+    ///
+    /// # Safety
+    ///
+    /// Nothing uses the library's code or data any more, now or later.
+    pub(crate) unsafe fn unload(self) {
+        let path = self.copy.path();
+        let Self { handle, copy } = self;
+        let closed = ManuallyDrop::into_inner(handle).close();
+        // SAFETY: with NOLOAD nothing is loaded and no constructor runs; a library that is still there was
+        // loaded by `load`, and stays as it is.
+        let resident = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
+        if closed.is_ok() && resident.is_err() {
+            drop(ManuallyDrop::into_inner(copy));
+        }
+        // Otherwise a thread-local destructor, or a mark in the library, keeps it loaded: invariant 2 asks
+        // that `copy` leaks. Dropping `resident` takes back the reference that asking for it has added.
+    }
+}
+
+/// What the dynamic linker said, rather than which call said it.
+fn answer(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}

@@ -1,0 +1,69 @@
+//! Plugins in shared libraries: accepted by their header before any of their code runs.
+//!
+//! # Problem
+//!
+//! A shared library is code that runs as soon as it is loaded, written against types that another compiler
+//! may lay out otherwise and against an interface that may have changed since. The dynamic linker checks
+//! none of it. By the time a wrong library could be asked what it is, its constructors have run.
+//!
+//! # Idea
+//!
+//! `export!` writes a record about each export into a section of the library, in plain bytes that need no
+//! relocation. The host reads them from the file, as it would read any other data, and loads the library
+//! only when one of the exports is wanted *and* agrees with this program in everything that a call depends
+//! on: hotcall, compiler, and each method's name, signature, and the sizes and alignments of its types.
+//!
+//! ```text
+//!   open(path)                instantiate::<dyn Effect>(config)
+//!   ----------                ---------------------------------
+//!   file                      export found? interface equal?       no: refused, nothing of it has run
+//!    | copy                     | yes
+//!    v                          v
+//!   sealed memfd  ----------> dlopen /proc/self/fd/N   (first time only: constructors of the ELF run)
+//!    | parse                    |
+//!    v                          v
+//!   records: hotcall,         entry(config) -> data, table  or  text of what failed
+//!   compiler, interfaces        |
+//!    | equal?                   v
+//!    v                        Instance { data, table, keeper: the library }
+//!   Library / refused
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. *What is checked is what is loaded.* Both read one copy, sealed against every change.
+//! 2. *No code before agreement.* Loading takes a proof that the interface agrees (`library::Agreed`).
+//! 3. *A copy's name is its own for as long as its library is loaded.* The dynamic linker recognises a
+//!    loaded library by its name before it looks at the file: were `/proc/self/fd/7` closed and reused for
+//!    another copy, it would answer with the first library. The descriptor is kept.
+//! 4. *Code outlives its instances.* Each instance holds its library.
+//!
+//! # What it cannot do
+//!
+//! The header is a check against mistakes. A library that lies in it is believed, which is why
+//! [`Library::open`] is unsafe.
+
+mod compare;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+pub(crate) mod export;
+#[cfg(target_os = "linux")]
+mod file;
+pub(crate) mod header;
+mod library;
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(test)]
+mod testing;
+
+pub use library::{Export, Library};
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as platform;
+
+/// What the host needs of the system, by the names that every platform's module gives it.
+#[cfg(target_os = "linux")]
+mod platform {
+    pub(super) use super::file::{PrivateCopy, examine};
+    pub(super) use super::load::Loaded;
+}

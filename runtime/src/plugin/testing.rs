@@ -1,0 +1,34 @@
+//! An interface written out by hand, for the tests of this folder: what `#[dispatch]` would say of `Probe`.
+#![allow(unsafe_code)]
+
+use crate::interface::{Code, Description, Implements, Interface, Method};
+
+pub(super) trait Probe: Send + Sync {
+    fn get(&self) -> u32;
+}
+
+impl Probe for usize {
+    fn get(&self) -> u32 {
+        *self as u32
+    }
+}
+
+// SAFETY: one method, in `DESCRIPTION` and in `METHODS`.
+unsafe impl Interface for dyn Probe {
+    const DESCRIPTION: Description = Description {
+        name: "dyn Probe",
+        crate_name: "testing",
+        crate_version: "0.0.0",
+        methods: &[Method { name: "get", signature: "get(&self) -> u32", layout: &[(4, 4)] }],
+    };
+}
+
+// SAFETY: `get` is an `extern "C-unwind"` function that takes a pointer to a live `T`.
+unsafe impl<T: Probe> Implements<T> for dyn Probe {
+    const METHODS: &'static [Code] = &[Code::new(get::<T> as *const ())];
+}
+
+unsafe extern "C-unwind" fn get<T: Probe>(this: *const T) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { &*this }.get()
+}

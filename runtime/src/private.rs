@@ -1,0 +1,56 @@
+//! What the macros' expansions name. Not part of the API: it changes with the macros, which are pinned to the same version.
+
+pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
+pub use crate::slot::backend::emitted;
+pub use crate::slot::inspect::Emitted;
+pub use crate::instance::Instance;
+pub use crate::slot::{Bound, Definition, Entered, Held, Slot, SlotCore};
+#[cfg(patched)]
+pub use crate::sys::image::runtime_anchor;
+pub use crate::{__call as call, __stub as stub, __stubs as stubs};
+pub use core;
+pub use std;
+
+/// A type that the C calling convention returns in registers, whatever the name it is written with stands for.
+pub trait Register {}
+
+macro_rules! register {
+    ($($ty:ty)*) => { $(impl Register for $ty {})* };
+}
+register!(bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
+
+/// For `#[dispatch]`: refuses a type of the user's that has the name of a primitive.
+pub const fn assert_register<T: Register>() {}
+
+/// What the expansion of `export!` names.
+pub mod plugin {
+    pub use crate::interface::Interface;
+    pub use crate::plugin::export::*;
+    pub use crate::plugin::header::*;
+}
+
+/// The instance behind a shim's first argument.
+///
+/// # Safety
+///
+/// `this` points to a `T` that lives as long as `'a`, or `T` has no bytes.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub unsafe fn instance<'a, T>(this: *const ()) -> &'a T {
+    let this = if size_of::<T>() == 0 { core::ptr::dangling() } else { this.cast::<T>() };
+    // SAFETY: the caller's promise; a type without bytes may be anywhere but null and unaligned.
+    unsafe { &*this }
+}
+
+/// As [`instance`], for a method that takes `&mut self`.
+///
+/// # Safety
+///
+/// As there, and nobody else uses the instance.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub unsafe fn instance_mut<'a, T>(this: *const ()) -> &'a mut T {
+    let this = if size_of::<T>() == 0 { core::ptr::dangling_mut() } else { this.cast::<T>().cast_mut() };
+    // SAFETY: as above, and exclusive.
+    unsafe { &mut *this }
+}

@@ -1,0 +1,28 @@
+//! Quiescence: when may something that was replaced be freed?
+//!
+//! [`record`] holds the algorithm of the per-call section and its argument; [`registry`] gives records to
+//! threads; [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop;
+//! [`reclaimer`] runs the grace periods.
+
+pub(crate) mod guard;
+pub(crate) mod reclaimer;
+#[cfg(patched)]
+pub(crate) mod record;
+#[cfg(patched)]
+mod registry;
+#[cfg(patched)]
+pub(crate) mod section;
+#[cfg(not(patched))]
+#[path = "pinned_section.rs"]
+pub(crate) mod section;
+
+pub use guard::{Guard, pin};
+pub use section::{Section, Sections, force_pinned_sections, sections};
+
+/// How many threads have a record of their own.
+pub(crate) fn registered_threads() -> usize {
+    #[cfg(patched)]
+    return registry::owned();
+    #[cfg(not(patched))]
+    0
+}

@@ -1,0 +1,155 @@
+//! The section that every plain call runs in, and how a thread chooses between its two kinds.
+
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use super::guard::{self, Guard};
+use super::record::{OUTSIDE, Record, UNREGISTERED};
+use super::registry;
+use crate::sys::barrier;
+
+/// How plain calls of a thread are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sections {
+    /// Two plain stores to the thread's record; who replaces pays with `membarrier`.
+    Asymmetric,
+    /// An epoch pin around each call: where the system has no `membarrier`, and in the portable backend.
+    Pinned,
+}
+
+/// Counts what has been retargeted where no barrier reaches other threads: they serialise themselves.
+static CODE_VERSION: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static FORCED: Cell<bool> = const { Cell::new(false) };
+    static SEEN_VERSION: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Which kind of section the calling thread's next plain call takes.
+///
+/// ```
+/// println!("calls are protected by {:?} sections", hotcall::sections());
+/// ```
+#[must_use]
+pub fn sections() -> Sections {
+    if FORCED.get() || !barrier::is_available() { Sections::Pinned } else { Sections::Asymmetric }
+}
+
+/// Forces the calling thread's plain calls into pinned sections, or lets it choose again.
+///
+/// Both kinds are always waited for, so threads may differ. For tests and comparisons.
+pub fn force_pinned_sections(force: bool) {
+    FORCED.set(force);
+    registry::forget_current();
+}
+
+/// What is to be undone at the end of a section.
+enum Kind {
+    Outermost,
+    Nested,
+    Pinned(#[allow(dead_code, reason = "held for its drop")] Guard),
+}
+
+/// While it lives, nothing that the thread finds in a slot is freed. Not `Send`.
+pub struct Section {
+    record: &'static Record,
+    kind: Kind,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Section {
+    /// Begins a section.
+    #[inline(always)]
+    pub(crate) fn enter() -> Self {
+        let record = registry::current();
+        let state = record.state();
+        let kind = if state == OUTSIDE {
+            record.enter();
+            Kind::Outermost
+        } else if state != UNREGISTERED {
+            Kind::Nested
+        } else {
+            return Self::enter_slowly();
+        };
+        Self { record, kind, not_send: PhantomData }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_slowly() -> Self {
+        if sections() == Sections::Asymmetric
+            && let Some(record) = registry::register()
+        {
+            record.enter();
+            return Self { record, kind: Kind::Outermost, not_send: PhantomData };
+        }
+        Self { record: registry::current(), kind: Kind::Pinned(guard::pin()), not_send: PhantomData }
+    }
+}
+
+impl Drop for Section {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Kind::Outermost = self.kind {
+            self.record.leave();
+        }
+    }
+}
+
+/// Whether the calling thread is inside a call or holds a guard: then it must not wait for a grace period.
+pub(crate) fn is_protected() -> bool {
+    let state = registry::current().state();
+    (state != OUTSIDE && state != UNREGISTERED) || guard::is_pinned()
+}
+
+/// After code was written: every running thread passes a full barrier and drops what it has prefetched.
+///
+/// Without `membarrier`, pinned threads do so themselves: see [`serialise_if_stale`].
+pub(crate) fn heavy_barrier() {
+    if barrier::is_available() {
+        barrier::heavy();
+    } else {
+        // SeqCst, partner of the load in `serialise_if_stale`.
+        CODE_VERSION.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Where no `membarrier` is to be had: serialises the calling core if code was written since it last did.
+///
+/// Called after a pin, so that a section that begins after a retarget runs the new target.
+#[inline]
+pub(crate) fn serialise_if_stale() {
+    if !barrier::is_available() {
+        // SeqCst, partner of the increment in `heavy_barrier`.
+        let version = CODE_VERSION.load(Ordering::SeqCst);
+        let seen = SEEN_VERSION.replace(version);
+        if seen != version {
+            crate::arch::serialise();
+        }
+    }
+}
+
+/// The sections that a grace period waits for.
+pub(crate) struct Passing {
+    phase: usize,
+    waiting: Vec<&'static Record>,
+}
+
+/// W3 of [`super::record`]: begins a phase. Only the reclaimer calls it, after a heavy barrier.
+pub(crate) fn begin_phase() -> Passing {
+    static LAST: AtomicUsize = AtomicUsize::new(super::record::FIRST_PHASE);
+    let phase = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    registry::begin_phase(phase);
+    Passing { phase, waiting: registry::records().collect() }
+}
+
+impl Passing {
+    /// W4 of [`super::record`]: whether each record has once shown that the old calls are over.
+    pub(crate) fn have_passed(&mut self) -> bool {
+        let phase = self.phase;
+        self.waiting.retain(|record| !record.has_passed(phase));
+        self.waiting.is_empty()
+    }
+}

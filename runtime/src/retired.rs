@@ -1,0 +1,140 @@
+//! What `replace` gives back: the old instance, on its way out.
+
+use core::fmt;
+use core::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::installed::Installed;
+use crate::instance::Instance;
+use crate::interface::Interface;
+use crate::quiesce::{reclaimer, section};
+
+/// An instance that has been replaced. New calls do not reach it; older ones may still be inside.
+///
+/// [`wait`](Self::wait) for it to have it back, or drop it: then the runtime drops the instance, on a
+/// thread of its own, when no thread can be inside any more.
+#[must_use = "drop it to let the runtime free the old instance, or wait to have it back"]
+pub struct Retired<I: ?Sized + Interface> {
+    installed: Arc<Installed>,
+    interface: PhantomData<Box<I>>,
+}
+
+// SAFETY: it hands out an `Instance<I>`; what a slot holds is `Send + Sync` whatever `I` says.
+#[allow(unsafe_code)]
+unsafe impl<I: ?Sized + Interface> Send for Retired<I> {}
+// SAFETY: through a shared reference only `is_drained` and `type_name` can be asked.
+#[allow(unsafe_code)]
+unsafe impl<I: ?Sized + Interface> Sync for Retired<I> {}
+
+/// Why a wait ended without the instance. Nothing is lost: the retirement is inside.
+pub enum WaitError<I: ?Sized + Interface> {
+    /// The calling thread is inside a call through a slot, or holds a guard: the wait would never end, for
+    /// the instance may be what this very thread is inside of.
+    WouldDeadlock(Retired<I>),
+    /// The time is up.
+    TimedOut(Retired<I>),
+}
+
+impl<I: ?Sized + Interface> Retired<I> {
+    pub(crate) fn new(installed: Arc<Installed>) -> Self {
+        Self { installed, interface: PhantomData }
+    }
+
+    /// Waits until no thread can be inside the old instance, and gives it back.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::WouldDeadlock`] where the calling thread is inside a call through any slot, or holds a
+    /// [`Guard`](crate::Guard).
+    pub fn wait(self) -> Result<Instance<I>, WaitError<I>> {
+        self.wait_until(None)
+    }
+
+    /// [`wait`](Self::wait), but no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Self::wait), and [`WaitError::TimedOut`], which gives the retirement back.
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Instance<I>, WaitError<I>> {
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    fn wait_until(self, deadline: Option<Instant>) -> Result<Instance<I>, WaitError<I>> {
+        if !self.is_drained() {
+            if section::is_protected() {
+                return Err(WaitError::WouldDeadlock(self));
+            }
+            reclaimer::hurry();
+        }
+        match self.installed.wait(deadline) {
+            // Dropping `self` now finds nothing left to free.
+            Some(raw) => Ok(Instance::from_raw(raw)),
+            None => Err(WaitError::TimedOut(self)),
+        }
+    }
+
+    /// Whether no thread can be inside the old instance any more.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.installed.is_drained()
+    }
+
+    /// The old instance's type, as the compiler prints it.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.installed.table().type_name()
+    }
+}
+
+impl<I: ?Sized + Interface> Drop for Retired<I> {
+    fn drop(&mut self) {
+        self.installed.abandon();
+    }
+}
+
+impl<I: ?Sized + Interface> fmt::Debug for Retired<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retired")
+            .field("interface", &I::DESCRIPTION.name)
+            .field("type", &self.type_name())
+            .field("drained", &self.is_drained())
+            .finish()
+    }
+}
+
+impl<I: ?Sized + Interface> WaitError<I> {
+    /// The retirement, to wait again elsewhere or later.
+    pub fn into_retired(self) -> Retired<I> {
+        match self {
+            Self::WouldDeadlock(retired) | Self::TimedOut(retired) => retired,
+        }
+    }
+}
+
+impl<I: ?Sized + Interface> fmt::Debug for WaitError<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WouldDeadlock(retired) => f.debug_tuple("WouldDeadlock").field(retired).finish(),
+            Self::TimedOut(retired) => f.debug_tuple("TimedOut").field(retired).finish(),
+        }
+    }
+}
+
+impl<I: ?Sized + Interface> fmt::Display for WaitError<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WouldDeadlock(retired) => write!(
+                f,
+                "waiting for `{}` would never end: this thread is inside a call through a slot, or holds a guard; \
+                 wait after the call returned and the guard was dropped, or on another thread",
+                retired.type_name()
+            ),
+            Self::TimedOut(retired) => {
+                write!(f, "a call or a guard still keeps `{}`; wait again, or drop the retirement", retired.type_name())
+            }
+        }
+    }
+}
+
+impl<I: ?Sized + Interface> std::error::Error for WaitError<I> {}

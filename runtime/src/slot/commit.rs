@@ -1,0 +1,140 @@
+//! Replacing: one change or many, all or nothing, under one lock and one barrier.
+//!
+//! A commit has three steps. *Prepare* does everything that may be refused, and changes nothing that a
+//! caller can see. *Publish* is stores that cannot fail, then one heavy barrier. *Finish* hands out what was
+//! replaced and defers its release past a grace period.
+
+use core::cell::Cell;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::SlotCore;
+use super::backend::Writer;
+use crate::error::Error;
+use crate::installed::{Installed, RETIRED};
+use crate::instance::RawInstance;
+
+/// What one slot is to hold.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) slot: &'static SlotCore,
+    pub(crate) new: Arc<Installed>,
+}
+
+impl Change {
+    pub(crate) fn new(slot: &'static SlotCore, instance: RawInstance) -> Self {
+        Self { slot, new: Arc::new(Installed::new(instance)) }
+    }
+
+    fn into_instance(self) -> Option<RawInstance> {
+        self.new.take_unpublished()
+    }
+}
+
+/// All writers, one at a time.
+static WRITER: Mutex<Writer> = Mutex::new(Writer::new());
+
+thread_local! {
+    static WRITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The writers' lock, and the mark that this thread holds it.
+pub(crate) struct Writing {
+    writer: MutexGuard<'static, Writer>,
+}
+
+impl Writing {
+    /// Waits for other writers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reentrant`] where this very thread is writing.
+    pub(crate) fn begin() -> Result<Self, Error> {
+        if WRITING.replace(true) {
+            return Err(Error::Reentrant);
+        }
+        Ok(Self { writer: WRITER.lock() })
+    }
+}
+
+impl core::ops::Deref for Writing {
+    type Target = Writer;
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl core::ops::DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITING.set(false);
+    }
+}
+
+/// Commits one change.
+pub(crate) fn commit_one(change: Change) -> Result<Arc<Installed>, (Error, RawInstance)> {
+    match commit(vec![change]) {
+        Ok(mut old) => Ok(old.swap_remove(0)),
+        Err((error, mut changes)) => {
+            let raw = changes.swap_remove(0).into_instance();
+            Err((error, raw.expect("an instance that was never published is still there")))
+        }
+    }
+}
+
+/// Commits the change that `make` makes of what the slot holds.
+pub(crate) fn commit_with(
+    slot: &'static SlotCore,
+    make: impl FnOnce(&Arc<Installed>) -> RawInstance,
+) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
+    let mut writing = Writing::begin().map_err(|error| (error, None))?;
+    let old = slot.installed();
+    let change = Change::new(slot, make(&old));
+    let result = commit_locked(&mut writing, vec![change]);
+    drop(writing);
+    report(&result);
+    match result {
+        Ok(mut old) => Ok(old.swap_remove(0)),
+        Err((error, mut changes)) => Err((error, changes.swap_remove(0).into_instance())),
+    }
+}
+
+/// What was replaced, in the order of the changes; or the reason and the changes, none of which took effect.
+pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Vec<Change>)>;
+
+/// Commits many changes: all of them, or none.
+pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
+    let mut writing = match Writing::begin() {
+        Ok(writing) => writing,
+        Err(error) => return Err((error, changes)),
+    };
+    let result = commit_locked(&mut writing, changes);
+    drop(writing);
+    report(&result);
+    result
+}
+
+fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
+    let count = changes.len();
+    let result = writing.commit(changes);
+    if result.is_ok() {
+        RETIRED.fetch_add(count as u64, core::sync::atomic::Ordering::Relaxed);
+    }
+    result
+}
+
+/// Events are emitted after the lock was released: a subscriber may itself be behind a slot.
+fn report(outcome: &Outcome) {
+    match outcome {
+        Ok(old) => tracing::debug!(target: "hotcall::retarget", slots = old.len(), "retargeted"),
+        Err((error, changes)) => {
+            tracing::warn!(target: "hotcall::retarget", slots = changes.len(), %error, "retarget refused");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What a backend says of itself, for [`stats`](crate::stats) and for tests.
+
+/// How much code memory is in use, and for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) regions: usize,
+    pub(crate) slots: usize,
+    pub(crate) sites: usize,
+    pub(crate) thunks: usize,
+    pub(crate) trampolines: usize,
+    pub(crate) code_bytes_mapped: usize,
+    pub(crate) code_bytes_used: usize,
+}
+
+/// A stub, thunk or trampoline in executable memory, as the runtime believes it to be.
+///
+/// For tests that disassemble what was emitted.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    /// What it is: `stub`, `thunk` or `trampoline`.
+    pub kind: &'static str,
+    /// The slot it serves; empty for a trampoline, which may serve many.
+    pub slot: &'static str,
+    /// Where its first instruction is; for a stub, that of the jump.
+    pub address: usize,
+    /// Its length in bytes.
+    pub length: usize,
+    /// Where control goes from it.
+    pub target: usize,
+    /// The instance that it loads, for a thunk.
+    pub instance: usize,
+}

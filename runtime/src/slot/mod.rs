@@ -1,0 +1,314 @@
+//! Slots: statics that hold one implementor of an interface, called directly and replaced at any time.
+//!
+//! This file is what a user touches. What a slot is made of differs between the backends, which mirror each
+//! other name for name: [`patched`] calls a stub in the program's own code and rewrites its displacement;
+//! [`portable`] calls through an atomic pointer.
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::{Error, ReplaceError};
+use crate::installed::Installed;
+use crate::instance::{Instance, RawInstance};
+use crate::interface::{Code, Implements, Interface, Stubs, Table};
+use crate::quiesce::{Guard, Section};
+use crate::retired::Retired;
+
+#[cfg(patched)]
+#[path = "patched/mod.rs"]
+pub(crate) mod backend;
+#[cfg(not(patched))]
+#[path = "portable.rs"]
+pub(crate) mod backend;
+
+pub(crate) mod commit;
+pub(crate) mod inspect;
+#[cfg(not(patched))]
+mod portable_call;
+
+pub use backend::SlotCore;
+pub(crate) use commit::Change;
+
+/// What `#[slot]` says of a static.
+///
+/// # Safety
+///
+/// Only `#[slot]` implements it, on a type of its own for each static. `core` gives the core of that static,
+/// whose default is the static that `default` gives; `TABLE` is the table of its type, which is `Sync`.
+pub unsafe trait Definition: Sized + 'static {
+    /// The interface that callers see.
+    type Interface: ?Sized + Interface + Stubs<Self>;
+
+    /// The slot's name, with its module's path.
+    const NAME: &'static str;
+
+    /// The code of the implementor that the slot begins with.
+    const TABLE: &'static Table;
+
+    /// The implementor that the slot begins with.
+    fn default() -> &'static Self::Interface;
+
+    /// The static's core. Also the slot's identity in the image's records of stubs.
+    extern "C" fn core() -> &'static SlotCore;
+}
+
+/// A static that holds an implementor of a trait, and implements the trait by calling it.
+///
+/// Declared by [`#[slot]`](crate::slot). A call costs what a direct call costs; [`replace`](Self::replace)
+/// changes what is called, at any moment, on every thread.
+///
+/// ```
+/// use hotcall::{dispatch, slot};
+///
+/// #[dispatch]
+/// pub trait Effect: Send + Sync {
+///     fn process(&self, sample: f32) -> f32;
+/// }
+///
+/// struct Bypass;
+/// impl Effect for Bypass {
+///     fn process(&self, sample: f32) -> f32 { sample }
+/// }
+/// struct Gain(f32);
+/// impl Effect for Gain {
+///     fn process(&self, sample: f32) -> f32 { sample * self.0 }
+/// }
+///
+/// #[slot]
+/// pub static EFFECT: dyn Effect = Bypass;
+///
+/// assert_eq!(EFFECT.process(0.5), 0.5);
+/// let retired = EFFECT.replace(Gain(2.0))?;
+/// assert_eq!(EFFECT.process(0.5), 1.0);
+/// drop(retired);
+/// # Ok::<(), hotcall::Error>(())
+/// ```
+pub struct Slot<D: Definition> {
+    core: SlotCore,
+    definition: PhantomData<fn() -> D>,
+}
+
+impl<D: Definition> Slot<D> {
+    /// For `#[slot]`.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __new<T: Sync + 'static>(default: &'static T) -> Self {
+        let data = NonNull::from_ref(default).cast();
+        let core = SlotCore::new(D::NAME, data, D::TABLE, <D::Interface as Stubs<D>>::STUBS);
+        Self { core, definition: PhantomData }
+    }
+
+    /// For `#[slot]`.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __core(&self) -> &SlotCore {
+        &self.core
+    }
+
+    /// For `#[dispatch]`: begins the section of a plain call.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn __enter(&self) -> Entered<'_, D> {
+        Entered { section: Section::enter(), core: &self.core, definition: PhantomData }
+    }
+
+    /// Installs another implementor: every call that starts after this returns, on every thread, runs it.
+    ///
+    /// `value` is anything that implements the slot's trait, or an [`Instance`] of it, from a library too.
+    /// Calls under way finish on the old one, which is given back as [`Retired`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] with `value` inside, where code memory cannot be had or this thread is already
+    /// replacing; the slot is as it was.
+    pub fn replace<T>(&'static self, value: T) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+    {
+        let instance = Instance::<D::Interface>::new(value).into_raw();
+        match commit::commit_one(Change::new(&self.core, instance)) {
+            Ok(old) => Ok(Retired::new(old)),
+            Err((error, raw)) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
+        }
+    }
+
+    /// Installs what `make` makes of the implementor that is there now: state can be handed over.
+    ///
+    /// No other replacement comes between the reading of the old implementor and the installing of the new one.
+    /// Calls go on, on the old one, while `make` runs. If `make` panics, the slot is as it was.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replace`](Self::replace); a replacement of any slot from inside `make` is refused with
+    /// [`Error::Reentrant`].
+    pub fn replace_with<T, F>(
+        &'static self,
+        make: F,
+    ) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+        F: FnOnce(&Held<'_, D::Interface>) -> T,
+    {
+        let made = commit::commit_with(&self.core, |old: &Arc<Installed>| {
+            let held = Held { data: old.data(), table: old.table(), lifetime: PhantomData };
+            Instance::<D::Interface>::new(make(&held)).into_raw()
+        });
+        match made {
+            Ok(old) => Ok(Retired::new(old)),
+            Err((error, Some(raw))) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
+            Err((error, None)) => Err(ReplaceError::without(error)),
+        }
+    }
+
+    /// Puts the implementor back that the slot was declared with.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replace`](Self::replace).
+    pub fn restore(&'static self) -> Result<Retired<D::Interface>, Error> {
+        let instance = RawInstance::borrowed(self.core.default_data(), self.core.default_table());
+        match commit::commit_one(Change::new(&self.core, instance)) {
+            Ok(old) => Ok(Retired::new(old)),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// Hoists the protection out of a loop: calls through the result need none of their own, and still see
+    /// every swap.
+    ///
+    /// The result implements the slot's trait.
+    #[inline]
+    pub fn bind<'g>(&'static self, _guard: &'g Guard) -> Bound<'g, D> {
+        Bound::new(&self.core)
+    }
+
+    /// The implementor that is installed now, and stays the same one for as long as the guard is held.
+    ///
+    /// The result implements the slot's trait, by calls through pointers.
+    #[inline]
+    pub fn get<'g>(&'static self, _guard: &'g Guard) -> Held<'g, D::Interface> {
+        let (data, table) = self.core.current();
+        Held { data, table, lifetime: PhantomData }
+    }
+}
+
+impl<D: Definition> fmt::Debug for Slot<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _section = Section::enter();
+        let (_, table) = self.core.current();
+        f.debug_struct("Slot").field("name", &D::NAME).field("installed", &table.type_name()).finish()
+    }
+}
+
+/// A plain call's section, and the slot it calls.
+#[doc(hidden)]
+pub struct Entered<'s, D: Definition> {
+    #[allow(dead_code, reason = "held for its drop")]
+    section: Section,
+    core: &'s SlotCore,
+    definition: PhantomData<fn() -> D>,
+}
+
+impl<D: Definition> Entered<'_, D> {
+    /// What to call while the section lasts.
+    #[inline(always)]
+    #[must_use]
+    pub fn bound(&self) -> Bound<'_, D> {
+        Bound::new(self.core)
+    }
+}
+
+/// A slot bound to a guard, see [`Slot::bind`]: implements the slot's trait.
+///
+/// Invariant: while `'g` lasts, a guard or a section of this thread protects what the slot holds.
+pub struct Bound<'g, D: Definition> {
+    core: backend::BoundCore<'g>,
+    definition: PhantomData<fn() -> D>,
+}
+
+impl<'g, D: Definition> Bound<'g, D> {
+    #[inline(always)]
+    fn new(core: &'g SlotCore) -> Self {
+        Self { core: backend::BoundCore::new(core), definition: PhantomData }
+    }
+
+    /// For `#[dispatch]`: what the slot's method takes as its instance.
+    #[doc(hidden)]
+    #[inline(always)]
+    #[must_use]
+    pub fn __this(&self) -> *const () {
+        self.core.this()
+    }
+
+    /// For `#[dispatch]`, in the portable backend: the instance, and the code of method `index`.
+    #[doc(hidden)]
+    #[inline(always)]
+    #[must_use]
+    pub fn __load(&self, index: usize) -> (*const (), Code) {
+        self.core.load(index)
+    }
+}
+
+impl<D: Definition> fmt::Debug for Bound<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("slot", &D::NAME).finish_non_exhaustive()
+    }
+}
+
+/// One implementor, kept alive by a guard: see [`Slot::get`]. Implements the interface's trait.
+///
+/// Invariant: while `'g` lasts, `data` is a live implementor of the type of `table`.
+pub struct Held<'g, I: ?Sized + Interface> {
+    data: *mut (),
+    table: &'static Table,
+    lifetime: PhantomData<(&'g Guard, fn() -> Box<I>)>,
+}
+
+impl<I: ?Sized + Interface> Held<'_, I> {
+    /// The implementor's type, as the compiler prints it.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.table.type_name()
+    }
+
+    /// The implementor, if it is a `T`.
+    #[must_use]
+    pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
+        if self.table.type_id() == core::any::TypeId::of::<T>() {
+            // SAFETY: the invariant of `Held`; the type has just been compared.
+            Some(unsafe { &*self.data.cast::<T>() })
+        } else {
+            None
+        }
+    }
+
+    /// For `#[dispatch]`: the instance's address.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __this(&self) -> *mut () {
+        self.data
+    }
+
+    /// For `#[dispatch]`: the code of method `index`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __method(&self, index: usize) -> Code {
+        self.table.method(index)
+    }
+}
+
+// SAFETY: slots hold `Send + Sync` implementors; the lifetime is that of a guard, or of a closure's argument.
+unsafe impl<I: ?Sized + Interface> Send for Held<'_, I> {}
+// SAFETY: as above.
+unsafe impl<I: ?Sized + Interface> Sync for Held<'_, I> {}
+
+impl<I: ?Sized + Interface> fmt::Debug for Held<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("interface", &I::DESCRIPTION.name).field("type", &self.type_name()).finish()
+    }
+}

@@ -1,0 +1,187 @@
+//! The patched backend: a slot's methods are stubs in the program's own code.
+//!
+//! # Problem
+//!
+//! A call through a slot should be a direct call. Its destination and the instance it works on must change
+//! together, while other threads are calling; and two words cannot be stored at once.
+//!
+//! # Idea
+//!
+//! The caller loads the slot's `this` word and passes it to the stub, which is one `jmp`. Only the
+//! displacement of that `jmp` says what runs. So a replacement goes through a *thunk* that brings its own
+//! instance along, and drops it again once every caller is known to pass the right one:
+//!
+//! ```text
+//!               caller passes      stub jumps to                      callers run
+//!  settled A    A                  A::f                               A::f(A)
+//!  transition   A, later B         thunk: mov rdi, B; jmp B::f        B::f(B), whatever they pass
+//!  settled B    B                  B::f                               B::f(B)
+//! ```
+//!
+//! * **Transition** (in `replace`): write the thunk; one store retargets the stub; one heavy barrier: from here on
+//!   every call runs B. Then store B into the `this` word.
+//! * **Settle** (a grace period later, by the reclaimer): no caller is left that loaded A from the `this` word,
+//!   so the stub may go straight to `B::f`. The thunk is released a grace period after that.
+//!
+//! # Invariants
+//!
+//! 1. A stub whose target is a method of B without a thunk is reached only by callers whose `this` is B.
+//!    (The slot's default is the exception that needs no rule: its code ignores `this`. So does that of a
+//!    type without bytes.)
+//! 2. The `this` word is B only after the barrier that followed the stubs' stores to B's thunks.
+//! 3. Only the holder of the writers' lock stores to stubs, `this`, `installed` and `id`.
+//! 4. Whatever a stub has stopped jumping to is released only after a grace period that began after the
+//!    barrier that followed the store.
+//!
+//! # Why invariant 1 holds
+//!
+//! When B settles, a grace period has passed that began after `this` became B, and no other replacement has
+//! come in between (the slot's version tells; if one has, B never settles and its thunk goes with it). A call
+//! or a guard that loaded A began before that grace period and is over. One that began later loaded B. If a
+//! guard is held for ever, the grace period never ends, the thunk stays, and every call is right.
+//!
+//! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
+//! displacement, and `this` is a constant.
+
+mod sites;
+mod stub;
+mod writer;
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::Arc;
+
+use crate::installed::Installed;
+use crate::instance::RawInstance;
+use crate::interface::{Code, Table};
+
+pub use writer::emitted;
+pub(crate) use writer::Writer;
+
+/// The part of a slot that does not depend on its interface.
+///
+/// Invariants: those of this module's head, and:
+/// 5. `installed` is null, for the default, or a pointer from `Arc::into_raw` whose count the slot holds.
+pub struct SlotCore {
+    this: AtomicPtr<()>,
+    installed: AtomicPtr<Installed>,
+    /// Where the writer keeps the slot's sites, plus one; 0 before the first replacement.
+    id: AtomicU32,
+    name: &'static str,
+    default_data: NonNull<()>,
+    default_table: &'static Table,
+    /// The stubs that were compiled where the slot was declared: so there is one of each method.
+    stubs: &'static [Code],
+}
+
+// SAFETY: the default is a static of a `Sync` type (`Slot::__new`); all else is atomic.
+unsafe impl Send for SlotCore {}
+// SAFETY: as above.
+unsafe impl Sync for SlotCore {}
+
+impl SlotCore {
+    pub(crate) const fn new(
+        name: &'static str,
+        default_data: NonNull<()>,
+        default_table: &'static Table,
+        stubs: &'static [Code],
+    ) -> Self {
+        Self {
+            this: AtomicPtr::new(default_data.as_ptr()),
+            installed: AtomicPtr::new(ptr::null_mut()),
+            id: AtomicU32::new(0),
+            name,
+            default_data,
+            default_table,
+            stubs,
+        }
+    }
+
+    /// The slot's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn default_data(&self) -> NonNull<()> {
+        self.default_data
+    }
+
+    pub(crate) fn default_table(&self) -> &'static Table {
+        self.default_table
+    }
+
+    /// What is installed. The caller holds a guard, a section or the writers' lock while it uses the answer.
+    pub(crate) fn current(&self) -> (*mut (), &'static Table) {
+        // Acquire, partner of the AcqRel swap in `install`: the instance is there.
+        let installed = self.installed.load(Ordering::Acquire);
+        // SAFETY: invariant 5; the caller's protection keeps the count from going to zero.
+        match unsafe { installed.as_ref() } {
+            Some(installed) => (installed.data(), installed.table()),
+            None => (self.default_data.as_ptr(), self.default_table),
+        }
+    }
+
+    /// What is installed, with a count of its own. The caller holds the writers' lock.
+    pub(crate) fn installed(&self) -> Arc<Installed> {
+        let installed = self.installed.load(Ordering::Acquire);
+        if installed.is_null() {
+            return Arc::new(Installed::new(RawInstance::borrowed(self.default_data, self.default_table)));
+        }
+        // SAFETY: invariant 5, and only the holder of the lock takes the slot's count away (invariant 3).
+        unsafe { Arc::increment_strong_count(installed) };
+        // SAFETY: invariant 5; the count has just been made.
+        unsafe { Arc::from_raw(installed) }
+    }
+
+    /// Publishes `new`, and takes the slot's count of what was there. The caller holds the writers' lock.
+    fn install(&self, new: Arc<Installed>) -> Arc<Installed> {
+        // Invariant 2: the caller has passed the barrier. Release, partner of the Acquire in `BoundCore`.
+        self.this.store(new.data(), Ordering::Release);
+        let old = self.installed.swap(Arc::into_raw(new).cast_mut(), Ordering::AcqRel);
+        if old.is_null() {
+            return Arc::new(Installed::new(RawInstance::borrowed(self.default_data, self.default_table)));
+        }
+        // SAFETY: invariant 5: the pointer came from `Arc::into_raw`, and the slot gives its count away.
+        unsafe { Arc::from_raw(old) }
+    }
+}
+
+impl fmt::Debug for SlotCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotCore").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a bound slot carries: the `this` word as it was when it was bound.
+///
+/// A guard or a section protects it, so the stub does not settle on another instance in the meantime; until
+/// it does, thunks bring theirs along: every swap is seen.
+pub(crate) struct BoundCore<'g> {
+    this: *const (),
+    lifetime: PhantomData<&'g SlotCore>,
+}
+
+// SAFETY: the instance is `Sync` (`Slot::replace`), and the protection that `'g` stands for covers every thread.
+unsafe impl Send for BoundCore<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for BoundCore<'_> {}
+
+impl<'g> BoundCore<'g> {
+    #[inline(always)]
+    pub(crate) fn new(core: &'g SlotCore) -> Self {
+        // Acquire, partner of the Release in `install`: what the method reads through it is there.
+        Self { this: core.this.load(Ordering::Acquire), lifetime: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn this(&self) -> *const () {
+        self.this
+    }
+
+    pub(crate) fn load(&self, _index: usize) -> (*const (), Code) {
+        unreachable!("the patched backend calls stubs; only the portable one loads code")
+    }
+}

@@ -1,0 +1,151 @@
+//! The portable backend: a slot is an atomic pointer, and its methods are called through a table.
+//!
+//! No code is emitted and nothing is patched. A plain call runs under an epoch pin. It is what runs on every
+//! platform but Linux on x86-64, and the reference that the patched backend is tested against. Mirrors
+//! `patched`, name for name.
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::installed::Installed;
+use crate::instance::RawInstance;
+use crate::interface::{Code, Table};
+use crate::quiesce::reclaimer;
+use crate::slot::commit::{Change, Outcome};
+use crate::slot::inspect::{Counts, Emitted};
+
+/// The part of a slot that does not depend on its interface.
+///
+/// Invariant: `installed` is null, for the default, or a pointer from `Arc::into_raw` whose count the slot holds.
+/// Only the holder of the writers' lock stores to it.
+pub struct SlotCore {
+    installed: AtomicPtr<Installed>,
+    name: &'static str,
+    default_data: NonNull<()>,
+    default_table: &'static Table,
+}
+
+// SAFETY: the default is a static of a `Sync` type (`Slot::__new`); all else is atomic.
+unsafe impl Send for SlotCore {}
+// SAFETY: as above.
+unsafe impl Sync for SlotCore {}
+
+impl SlotCore {
+    pub(crate) const fn new(
+        name: &'static str,
+        default_data: NonNull<()>,
+        default_table: &'static Table,
+        _stubs: &'static [Code],
+    ) -> Self {
+        Self { installed: AtomicPtr::new(ptr::null_mut()), name, default_data, default_table }
+    }
+
+    /// The slot's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn default_data(&self) -> NonNull<()> {
+        self.default_data
+    }
+
+    pub(crate) fn default_table(&self) -> &'static Table {
+        self.default_table
+    }
+
+    /// What is installed. The caller holds a guard, a section or the writers' lock while it uses the answer.
+    #[inline]
+    pub(crate) fn current(&self) -> (*mut (), &'static Table) {
+        // Acquire, partner of the AcqRel swap in `install`: the instance is there.
+        let installed = self.installed.load(Ordering::Acquire);
+        // SAFETY: the type's invariant; the caller's protection keeps the count from going to zero.
+        match unsafe { installed.as_ref() } {
+            Some(installed) => (installed.data(), installed.table()),
+            None => (self.default_data.as_ptr(), self.default_table),
+        }
+    }
+
+    /// What is installed, with a count of its own. The caller holds the writers' lock.
+    pub(crate) fn installed(&self) -> Arc<Installed> {
+        let installed = self.installed.load(Ordering::Acquire);
+        if installed.is_null() {
+            return Arc::new(Installed::new(RawInstance::borrowed(self.default_data, self.default_table)));
+        }
+        // SAFETY: the type's invariant, and only the holder of the lock takes the slot's count away.
+        unsafe { Arc::increment_strong_count(installed) };
+        // SAFETY: as above; the count has just been made.
+        unsafe { Arc::from_raw(installed) }
+    }
+
+    fn install(&self, new: Arc<Installed>) -> Arc<Installed> {
+        let old = self.installed.swap(Arc::into_raw(new).cast_mut(), Ordering::AcqRel);
+        if old.is_null() {
+            return Arc::new(Installed::new(RawInstance::borrowed(self.default_data, self.default_table)));
+        }
+        // SAFETY: the type's invariant: the pointer came from `Arc::into_raw`, and the slot gives its count away.
+        unsafe { Arc::from_raw(old) }
+    }
+}
+
+impl fmt::Debug for SlotCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlotCore").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What a bound slot carries: the slot. Each call loads what is installed, so every swap is seen.
+pub(crate) struct BoundCore<'g> {
+    core: &'g SlotCore,
+}
+
+impl<'g> BoundCore<'g> {
+    #[inline(always)]
+    pub(crate) fn new(core: &'g SlotCore) -> Self {
+        Self { core }
+    }
+
+    pub(crate) fn this(&self) -> *const () {
+        self.core.current().0
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, index: usize) -> (*const (), Code) {
+        let (data, table) = self.core.current();
+        (data, table.method(index))
+    }
+}
+
+/// All state of the writers, behind their lock: none but the lock.
+pub(crate) struct Writer;
+
+impl Writer {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    /// All changes. None is ever refused.
+    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
+        let old: Vec<_> = changes.into_iter().map(|Change { slot, new }| slot.install(new)).collect();
+        let replaced = old.clone();
+        reclaimer::defer(Box::new(move || replaced.iter().for_each(|installed| installed.drain())));
+        Ok(old)
+    }
+
+    pub(crate) fn counts(&mut self) -> Counts {
+        Counts::default()
+    }
+}
+
+/// For tests: everything emitted, which is nothing.
+///
+/// # Errors
+///
+/// None in this backend.
+pub fn emitted() -> Result<Vec<Emitted>, Error> {
+    Ok(Vec::new())
+}

@@ -1,0 +1,30 @@
+//! What `#[dispatch]` expands to in the portable backend. Mirrors `patched/stub.rs`.
+
+/// For `#[dispatch]`: no stubs in this backend.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __stub {
+    ($($ignored:tt)*) => {};
+}
+
+/// For `#[dispatch]`: no stubs in this backend.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __stubs {
+    ($($ignored:tt)*) => {
+        &[]
+    };
+}
+
+/// For `#[dispatch]`: calls a slot's method on what is bound.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __call {
+    ($bound:expr, method = $method:expr, stub = $stub:expr, type = $type:ty, ($($argument:expr),* $(,)?)) => {{
+        let (this, code) = $crate::__private::Bound::__load($bound, $method);
+        // SAFETY: entry `$method` of every table of this interface is a function of this type.
+        let method = unsafe { ::core::mem::transmute::<*const (), $type>(code.as_ptr()) };
+        // SAFETY: `this` is the instance that the table belongs to, and `Bound` protects it.
+        unsafe { method(this, $($argument),*) }
+    }};
+}

@@ -1,0 +1,66 @@
+//! What the runtime holds and has done, in numbers.
+
+use core::sync::atomic::Ordering;
+
+use crate::installed::{FREED, RETIRED};
+use crate::quiesce::{self, reclaimer};
+use crate::slot::commit::Writing;
+
+/// Counts since the program began, and sizes as of now. See [`stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Instances that were replaced.
+    pub retired: u64,
+    /// Those of them that no thread can be inside any more: dropped, or given back.
+    pub freed: u64,
+    /// Grace periods that have ended.
+    pub grace_periods: u64,
+    /// Threads that have a record of their own: they have called a slot and live.
+    pub threads: usize,
+    /// Slots that have been replaced at least once.
+    pub slots: usize,
+    /// Stubs of those slots, all copies counted.
+    pub sites: usize,
+    /// Stubs that jump to a thunk, because their slot has not settled yet.
+    pub thunks: usize,
+    /// Trampolines to code out of reach.
+    pub trampolines: usize,
+    /// Images whose stub pages have been remapped.
+    pub images: usize,
+    /// Code memory mapped beside the images, in bytes.
+    pub code_bytes_mapped: usize,
+    /// Code memory in use, in bytes.
+    pub code_bytes_used: usize,
+}
+
+/// What the runtime holds and has done.
+///
+/// Takes the writers' lock for a moment; called from inside `replace_with` it leaves the sizes at 0.
+///
+/// ```
+/// let stats = hotcall::stats();
+/// assert!(stats.freed <= stats.retired);
+/// ```
+#[must_use]
+pub fn stats() -> Stats {
+    let freed = FREED.load(Ordering::Relaxed);
+    let mut stats = Stats {
+        retired: RETIRED.load(Ordering::Relaxed),
+        freed,
+        grace_periods: reclaimer::grace_periods(),
+        threads: quiesce::registered_threads(),
+        ..Stats::default()
+    };
+    if let Ok(mut writer) = Writing::begin() {
+        let counts = writer.counts();
+        stats.slots = counts.slots;
+        stats.sites = counts.sites;
+        stats.thunks = counts.thunks;
+        stats.trampolines = counts.trampolines;
+        stats.images = counts.regions;
+        stats.code_bytes_mapped = counts.code_bytes_mapped;
+        stats.code_bytes_used = counts.code_bytes_used;
+    }
+    stats
+}

@@ -1,0 +1,43 @@
+//! The interface between hotcall's tests and their plugins, and what it would be after an edit.
+#![forbid(unsafe_code)]
+#![allow(clippy::unnecessary_cast, reason = "`Number` is not always an `f32`")]
+
+use hotcall::dispatch;
+
+/// What `scale` takes.
+#[cfg(not(probe = "layout"))]
+pub type Number = f32;
+/// What `scale` takes.
+#[cfg(probe = "layout")]
+pub type Number = f64;
+
+/// A plugin that counts.
+#[cfg(not(probe = "signature"))]
+#[dispatch]
+pub trait Probe: Send + Sync {
+    /// Counts one up, for all instances of the library, and answers the count.
+    fn count(&self) -> u32;
+    /// Something with an argument.
+    fn scale(&self, x: Number) -> f32 {
+        x as f32
+    }
+}
+
+/// A plugin that counts.
+#[cfg(probe = "signature")]
+#[dispatch]
+pub trait Probe: Send + Sync {
+    /// Counts one up, for all instances of the library, and answers the count.
+    fn count(&self) -> u32;
+    /// Something with an argument.
+    fn scale(&self, x: Number, wet: f32) -> f32 {
+        x as f32 * wet
+    }
+}
+
+/// An interface that no plugin exports.
+#[dispatch]
+pub trait Unheard: Send + Sync {
+    /// Nothing.
+    fn nothing(&self);
+}

@@ -4,7 +4,7 @@
 //! export!(dyn Effect, Reverb::from_config)
 //!
 //!   HEADER   [u8; N]  in section `hotcall_plugin`, exported as `hotcall_header_<hash>`
-//!   entry    extern "C-unwind" fn(*const u8, usize) -> Outcome, exported as `hotcall_export_<hash>`
+//!   entry    extern "C-unwind" fn(&Request) -> Outcome, exported as `hotcall_export_<hash>`
 //! ```
 //!
 //! Both are exported, because a symbol that is exported is what keeps `--gc-sections` from dropping them; the
@@ -149,14 +149,12 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
             static HEADER: [u8; RECORD.length()] = RECORD.encode();
 
             #[unsafe(export_name = #entry)]
-            unsafe extern "C-unwind" fn entry(
-                text: *const u8,
-                length: usize,
+            extern "C-unwind" fn entry(
+                request: &#hotcall::__private::plugin::Request<'_>,
             ) -> #hotcall::__private::plugin::Outcome {
                 #[allow(unused_imports)]
                 use #hotcall::__private::plugin::Plain as _;
-                // SAFETY: the host passes a string, alive during the call.
-                unsafe { #construct(text, length, |#config: &str| #made) }
+                #construct(request, |#config: &str| #made)
             }
         };
     }

@@ -12,7 +12,7 @@ use crate::wav::Sound;
 
 /// This workspace's plugins: the package, and the settings that take turns.
 pub const PACKAGES: [(&str, [&str; 2]); 2] =
-    [("hotcall-folder", ["2.5", "6"]), ("hotcall-crusher", ["5", "4"])];
+    [("hotcall-folder", ["2.5", "6"]), ("hotcall-crusher", ["5", "3"])];
 /// The most effects there can be: a set of them is a word.
 pub const MOST: usize = 64;
 

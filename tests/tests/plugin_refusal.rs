@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::{env, fs};
 
 use hotcall::{Error, Instance, Library, PluginError};
-use hotcall_probe::{Probe, Unheard};
+use hotcall_probe::{Probe, Stage, Unheard};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
@@ -74,9 +74,10 @@ fn mappings(library: &str) -> usize {
 #[test]
 fn what_fits_is_accepted() {
     let library = open(&build("good", None)).unwrap();
-    let exports: Vec<_> =
+    let mut exports: Vec<_> =
         library.exports().iter().map(|export| (export.interface(), export.name())).collect();
-    assert_eq!(exports, [("dyn Probe", "Counter")]);
+    exports.sort_unstable();
+    assert_eq!(exports, [("dyn Probe", "Counter"), ("dyn Stage<T>", "Counter")]);
     let probe: Instance<dyn Probe> = library.instantiate::<dyn Probe>("10").unwrap();
     assert_eq!((probe.count(), probe.count()), (10, 20));
     assert_eq!(probe.scale(0.5), 0.5);
@@ -130,6 +131,15 @@ fn another_interface_is_refused() {
         let line = error.to_string();
         assert!(line.contains(library) && line.contains(host) && !line.contains('\n'), "{line}");
     }
+}
+
+#[test]
+fn another_parameter_is_refused() {
+    let library = open(&build("good", None)).unwrap();
+    assert_eq!(library.instantiate::<dyn Stage<u64>>("").unwrap().size(&7), 8);
+    let error = refusal(library.instantiate::<dyn Stage<u8>>(""));
+    let PluginError::Interface { library, host, .. } = &error else { panic!("{error:?}") };
+    assert!(library.contains("Stage<u64>") && host.contains("Stage<u8>"), "{error}");
 }
 
 #[test]

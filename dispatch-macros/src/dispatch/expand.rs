@@ -23,6 +23,7 @@ struct Names {
     default: Ident,
     stub: Ident,
     invoke: Ident,
+    slowly: Ident,
     through_table: Ident,
 }
 
@@ -36,6 +37,7 @@ impl Names {
             default: name("default", number),
             stub: name("stub", number),
             invoke: name("invoke", number),
+            slowly: name("slowly", number),
             through_table: name("through_table", number),
         }
     }
@@ -87,7 +89,7 @@ impl Context<'_> {
     fn functions(&self, number: usize, method: &Method) -> TokenStream {
         let rt = &self.rt;
         let names = Names::new(number);
-        let Names { index, next_index, shim, default, stub, invoke, through_table } = &names;
+        let Names { index, next_index, shim, default, stub, invoke, slowly, through_table } = &names;
         let Method { cfgs, name, lifetimes, arguments, argument_types, result, this_lifetime, .. } = method;
         let Trait { parameters, arguments: generics, path, bound, predicates, .. } = self.of;
         let (implementor, definition) = (self.implementor(), self.definition());
@@ -142,6 +144,23 @@ impl Context<'_> {
         };
         let in_register = (method.in_register && primitive(result))
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
+        let through_slow_section = (!method.borrows).then(|| quote! {
+            #(#cfgs)*
+            #[cold]
+            #[inline(never)]
+            fn #slowly<#(#lifetimes,)* #(#parameters,)* #definition>(
+                __slot: &#rt::Slot<#definition>,
+                #(#arguments: #argument_types),*
+            ) -> #result
+            where
+                #definition_predicates,
+                #(#predicates,)*
+            {
+                let __entered = __slot.__enter_slowly();
+                let __bound = __entered.bound();
+                #invoke(&__bound #(, #arguments)*)
+            }
+        });
         let for_slots = self.of.lends_shared().then(|| quote! {
             // SAFETY: as above, but for the instance: the default is a static.
             #(#cfgs)*
@@ -185,6 +204,7 @@ impl Context<'_> {
             {
                 #through_stub
             }
+            #through_slow_section
         });
         quote! {
             #count
@@ -298,11 +318,15 @@ impl Context<'_> {
 
         let slot = (lends_shared && lends_nothing).then(|| {
             let body = |names: &Names, method: &Method| {
-                let (invoke, arguments) = (&names.invoke, &method.arguments);
+                let (invoke, slowly, arguments) = (&names.invoke, &names.slowly, &method.arguments);
                 quote! {
-                    let __entered = #rt::Slot::__enter(self);
-                    let __bound = __entered.bound();
-                    #invoke(&__bound #(, #arguments)*)
+                    match #rt::Slot::__enter(self) {
+                        #rt::core::option::Option::Some(__entered) => {
+                            let __bound = __entered.bound();
+                            #invoke(&__bound #(, #arguments)*)
+                        }
+                        #rt::core::option::Option::None => #slowly(self #(, #arguments)*),
+                    }
                 }
             };
             let header = quote!(<#(#parameters,)* #definition>);

@@ -150,7 +150,9 @@ struct Templates {
 static TEMPLATES: LazyLock<Templates> = LazyLock::new(|| {
     fn template<const N: usize>(assembled: Result<Vec<u8>, DynasmError>) -> CodeBytes {
         let bytes = assembled.expect("every label of a template is defined in it");
-        CodeBytes::of::<N>(bytes.as_slice().try_into().expect("a template's length is fixed by its instructions"))
+        CodeBytes::of::<N>(
+            bytes.as_slice().try_into().expect("a template's length is fixed by its instructions"),
+        )
     }
     let (zero, end) = (ExecAddr::new(0), ExecAddr::new(NEAR_THUNK_LEN));
     Templates {
@@ -254,3 +256,7 @@ pub(crate) fn serialise() {
     // `cpuid` is the one serialising instruction that every x86-64 has in user mode.
     core::hint::black_box(core::arch::x86_64::__cpuid(0));
 }
+
+#[cfg(test)]
+#[path = "x86_64_tests.rs"]
+mod tests;

@@ -41,7 +41,10 @@ impl PageRuns {
     /// Gives a run back. It is not one of those here, in whole or in part.
     pub(super) fn give(&mut self, mut start: PageId, mut pages: u32) {
         if let Some((&before, &length)) = self.by_place.range(..start).next_back() {
-            debug_assert!(before.chunk != start.chunk || before.page + length <= start.page, "given back twice");
+            debug_assert!(
+                before.chunk != start.chunk || before.page + length <= start.page,
+                "given back twice"
+            );
             if before.after(length) == start {
                 self.remove(before, length);
                 (start, pages) = (before, length + pages);

@@ -79,7 +79,9 @@ impl Slab {
     /// The offsets of the blocks that are taken.
     pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
         let size = size_of_class(self.class());
-        (0..PAGE / size).filter(|block| self.free[block / 64] & (1 << (block % 64)) == 0).map(move |block| block * size)
+        (0..PAGE / size)
+            .filter(|block| self.free[block / 64] & (1 << (block % 64)) == 0)
+            .map(move |block| block * size)
     }
 }
 
@@ -90,7 +92,9 @@ mod tests {
     #[test]
     fn sizes_are_powers_of_two() {
         assert_eq!((CLASSES, size_of_class(0), size_of_class(CLASSES - 1)), (8, SMALLEST, LARGEST));
-        for (len, size) in [(0, 16), (1, 16), (16, 16), (17, 32), (24, 32), (33, 64), (1025, 2048), (2048, 2048)] {
+        for (len, size) in
+            [(0, 16), (1, 16), (16, 16), (17, 32), (24, 32), (33, 64), (1025, 2048), (2048, 2048)]
+        {
             assert_eq!(size_of_class(class_of(len)), size, "{len}");
         }
     }

@@ -1,6 +1,7 @@
 //! Platforms other than Linux: the same names, and a refusal that says so.
 //!
 //! Reading a header before loading, and loading a private copy, are written for ELF and memfd.
+#![allow(unsafe_code)]
 
 use std::path::Path;
 
@@ -8,31 +9,45 @@ use super::export::Entry;
 use super::header::Header;
 use crate::error::PluginError;
 
-/// No copy can be made here.
+/// No copy is made here.
 #[derive(Debug)]
-pub(crate) enum PrivateCopy {}
+pub(crate) struct PrivateCopy;
 
 /// Refuses.
 pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
-    Err(PluginError::Load {
-        path: path.to_owned(),
-        reason: format!("plugins in shared libraries need Linux, this is {}", std::env::consts::OS),
-    })
+    Err(PluginError::Load { path: path.to_owned(), reason: unsupported() })
 }
 
-/// Nothing can be loaded here.
-pub(crate) enum Loaded {}
+/// Nothing is loaded here.
+pub(crate) struct Loaded;
 
 impl Loaded {
+    /// Refuses.
+    ///
+    /// # Safety
+    ///
+    /// None is needed: the signature is that of Linux.
     pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
-        match copy {}
+        Err((copy, unsupported()))
     }
 
+    /// Refuses.
+    ///
+    /// # Safety
+    ///
+    /// As above.
     pub(crate) unsafe fn entry(&self, _symbol: &str) -> Result<Entry, String> {
-        match *self {}
+        Err(unsupported())
     }
 
-    pub(crate) unsafe fn unload(self) {
-        match self {}
-    }
+    /// Does nothing.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    pub(crate) unsafe fn unload(self) {}
+}
+
+fn unsupported() -> String {
+    format!("plugins in shared libraries need Linux, this is {}", std::env::consts::OS)
 }

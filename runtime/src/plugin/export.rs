@@ -2,9 +2,12 @@
 //!
 //! # The entry
 //!
-//! Each export is one `extern "C-unwind"` function from the configuration's text to an [`Outcome`]. It is
-//! called only after the host has found both sides built by one compiler against one hotcall, so that both
-//! see the same layout; `repr(C)` is there for whoever reads it in a debugger.
+//! Each export is one `extern "C-unwind"` function from a [`Request`] to an [`Outcome`]. It is called only after
+//! the host has found both sides built by one compiler against one hotcall, so that both see the same layout;
+//! `repr(C)` is there for whoever reads it in a debugger.
+//!
+//! The header cannot tell `dyn Stage<u8>` from `dyn Stage<u16>` where the parameter shows in no layout: no
+//! constant names a type. So the entry compares the type's name before it runs the constructor.
 //!
 //! # What may cross
 //!
@@ -22,11 +25,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::interface::{Implements, Table};
 
 /// An export's constructor, as the host sees it.
-///
-/// # Safety
-///
-/// To call it, the first `usize` bytes at the pointer must be readable during the call.
-pub type Entry = unsafe extern "C-unwind" fn(*const u8, usize) -> Outcome;
+pub type Entry = extern "C-unwind" fn(&Request<'_>) -> Outcome;
+
+/// What the host asks for.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The interface, as [`core::any::type_name`] prints it.
+    pub(crate) interface: &'a str,
+    /// What the constructor is given.
+    pub(crate) config: &'a str,
+}
 
 /// What a constructor answered.
 #[repr(C)]
@@ -44,6 +53,8 @@ pub enum Outcome {
     Failed(Text),
     /// The constructor panicked.
     Panicked(Text),
+    /// The export is for another interface, of this name: nothing was constructed.
+    Foreign(Text),
 }
 
 /// A message that is freed by the library that wrote it.
@@ -134,35 +145,23 @@ pub fn call<R>(constructor: impl FnOnce(&str) -> R, config: &str) -> R {
     constructor(config)
 }
 
-/// What every entry does: reads the configuration, runs the constructor, and lets no panic out.
-///
-/// # Safety
-///
-/// As for [`Entry`].
-pub unsafe fn construct<I, T, E>(
-    config: *const u8,
-    length: usize,
-    constructor: impl FnOnce(&str) -> Result<T, E>,
-) -> Outcome
+/// What every entry does: compares the interface, runs the constructor, and lets no panic out.
+pub fn construct<I, T, E>(request: &Request<'_>, constructor: impl FnOnce(&str) -> Result<T, E>) -> Outcome
 where
     I: ?Sized + Implements<T>,
     T: Send + Sync + 'static,
     E: Display,
 {
-    // SAFETY: the caller's promise.
-    let config = unsafe { core::slice::from_raw_parts(config, length) };
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let config = match core::str::from_utf8(config) {
-            Ok(config) => config,
-            Err(error) => return Outcome::Failed(Text::new(format!("the configuration: {error}"))),
-        };
-        match constructor(config) {
-            Ok(value) => {
-                let data = NonNull::from(Box::leak(Box::new(value))).cast();
-                Outcome::Made { data, table: Table::of::<I, T>() }
-            }
-            Err(error) => Outcome::Failed(Text::new(error.to_string())),
+    let interface = core::any::type_name::<I>();
+    if request.interface != interface {
+        return Outcome::Foreign(Text::new(interface.to_owned()));
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| match constructor(request.config) {
+        Ok(value) => {
+            let data = NonNull::from(Box::leak(Box::new(value))).cast();
+            Outcome::Made { data, table: Table::of::<I, T>() }
         }
+        Err(error) => Outcome::Failed(Text::new(error.to_string())),
     }));
     outcome.unwrap_or_else(|payload| Outcome::Panicked(Text::new(message(payload))))
 }
@@ -192,9 +191,8 @@ mod tests {
     where
         dyn Probe: Implements<T>,
     {
-        let config = "seven";
-        // SAFETY: the bytes are those of a string.
-        unsafe { construct::<dyn Probe, _, _>(config.as_ptr(), config.len(), make) }
+        let request = Request { interface: core::any::type_name::<dyn Probe>(), config: "seven" };
+        construct::<dyn Probe, _, _>(&request, make)
     }
 
     fn assert_description<I: ?Sized + Interface>() -> Description {
@@ -233,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_is_no_text_is_an_error() {
-        let config = [0xff_u8];
-        // SAFETY: the bytes are those of an array.
-        let outcome = unsafe { construct::<dyn Probe, usize, &str>(config.as_ptr(), 1, |_| Ok(1)) };
-        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    fn another_interface_of_the_name_constructs_nothing() {
+        let request = Request { interface: "dyn testing::Probe<u8>", config: "" };
+        let outcome = construct::<dyn Probe, usize, &str>(&request, |_| panic!("was constructed"));
+        let Outcome::Foreign(text) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(text.into_string(), core::any::type_name::<dyn Probe>());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::compare::{Difference, difference};
-use super::export::{Entry, Outcome};
+use super::export::{Entry, Outcome, Request};
 use super::header::Header;
 use super::platform::{Loaded, PrivateCopy, examine};
 use crate::error::{Error, PluginError};
@@ -22,7 +22,9 @@ const TARGET: &str = "hotcall::plugin";
 ///
 /// Opening one reads its header and loads nothing. It is loaded when the first instance is made, and only if
 /// the interface asked for is the one that the library was built against: **a library that is refused, for
-/// whatever reason, has run none of its code.**
+/// whatever reason, has run none of its code.** (One check has to be made inside: whether `dyn Stage<u8>` and
+/// `dyn Stage<u16>`, which look the same from outside when they pass `&T` only, are the same. Then the library is
+/// loaded, but none of its constructors is called.)
 ///
 /// Instances keep the library loaded. A clone is another handle to the same library; opening the same path
 /// again is another library, with statics of its own, whether the file has changed or not.
@@ -57,9 +59,11 @@ const TARGET: &str = "hotcall::plugin";
 ///
 /// # Panics in a plugin
 ///
-/// A panic in a constructor comes back as [`PluginError::Constructor`]. A panic out of a *method* unwinds the
-/// host's frames, but a cdylib has a standard library of its own, and a `catch_unwind` that meets another
-/// one's panic aborts the process; so does the end of a thread. A plugin should catch its own panics.
+/// A panic in a constructor comes back as [`PluginError::Constructor`]. A panic out of a *method* is another
+/// matter, because a cdylib has a standard library of its own: the panic unwinds the host's frames and runs
+/// their destructors, but `std::thread::panicking` does not see it there (no mutex is poisoned), and the first
+/// `catch_unwind` of the host that it meets, or the end of the thread, aborts the process. A plugin should
+/// catch its own panics.
 ///
 /// # Platforms
 ///
@@ -156,6 +160,9 @@ impl Library {
     /// * the header was written by `hotcall::export!`, and the library by safe Rust or sound unsafe Rust;
     /// * the constructors that the ELF file runs on loading, and its dependencies', may run in this process,
     ///   at the first instance, on the thread that asks for it;
+    /// * what the interface's methods pass by reference or behind a pointer has the same definition on both
+    ///   sides. The header has the size and alignment of each argument, and the version of the interface's
+    ///   crate; what a reference points to it cannot measure;
     /// * both sides have the same global allocator, if anything that owns memory passes through the interface
     ///   (a `String` that a method returns is freed by its caller). The default, `System`, is the same on both
     ///   sides.
@@ -255,14 +262,21 @@ impl Library {
     fn make<I: ?Sized + Interface>(&self, name: Option<&str>, config: &str) -> Result<Instance<I>, Error> {
         let export = self.inner.select::<I>(name).map_err(refused)?;
         let entry = self.entry(&export).map_err(refused)?;
-        // SAFETY: `config` is a string; `select` found both sides to agree on compiler, hotcall and interface.
-        let outcome = unsafe { entry(config.as_ptr(), config.len()) };
-        let reason = match outcome {
+        let interface = core::any::type_name::<I>();
+        let reason = match entry(&Request { interface, config }) {
             Outcome::Made { data, table } => {
                 let keeper: Keeper = self.inner.clone();
                 // SAFETY: `Outcome::Made` promises what `data` and `table` are; `inner` keeps the library.
                 let raw = unsafe { RawInstance::from_library(data, table, keeper) };
                 return Ok(Instance::from_raw(raw));
+            }
+            Outcome::Foreign(text) => {
+                return Err(refused(PluginError::Interface {
+                    path: self.inner.path.clone(),
+                    name: export.0.interface().to_owned(),
+                    library: format!("`{}`", text.into_string()),
+                    host: format!("`{interface}`"),
+                }));
             }
             Outcome::Failed(text) => text.into_string(),
             Outcome::Panicked(text) => format!("it panicked: {}", text.into_string()),
@@ -276,7 +290,8 @@ impl Library {
     fn entry(&self, export: &Agreed<'_>) -> Result<Entry, PluginError> {
         let failed = |reason| PluginError::Load { path: self.inner.path.clone(), reason };
         let loaded = self.inner.load(export).map_err(failed)?;
-        // SAFETY: the symbol comes from the header, which names the entry (the promise of `open`).
+        // SAFETY: the symbol comes from the header, which names an entry (the promise of `open`); that both
+        // sides agree on hotcall and compiler, and so on what an entry is, was found before.
         unsafe { loaded.entry(&export.0.header.entry) }.map_err(failed)
     }
 }

@@ -38,7 +38,7 @@ impl Loaded {
     ///
     /// # Safety
     ///
-    /// `symbol` is that of an [`Entry`].
+    /// `symbol` is that of an [`Entry`], and the library is loaded for as long as the result is called.
     pub(crate) unsafe fn entry(&self, symbol: &str) -> Result<Entry, String> {
         // SAFETY: the caller's promise.
         let entry = unsafe { self.handle.get::<Entry>(symbol) };

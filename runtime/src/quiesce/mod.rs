@@ -17,7 +17,7 @@ pub(crate) mod section;
 pub(crate) mod section;
 
 pub use guard::{Guard, pin};
-pub use section::{Section, Sections, force_pinned_sections, sections};
+pub use section::{Section, Sections, SlowSection, force_pinned_sections, sections};
 
 /// How many threads have a record of their own.
 pub(crate) fn registered_threads() -> usize {

@@ -31,6 +31,18 @@ pub struct Section {
 impl Section {
     /// Begins a section.
     #[inline]
+    pub(crate) fn enter() -> Option<Self> {
+        Some(Self { _guard: guard::pin() })
+    }
+}
+
+/// A section of any kind.
+pub struct SlowSection {
+    _guard: Guard,
+}
+
+impl SlowSection {
+    /// Begins a section.
     pub(crate) fn enter() -> Self {
         Self { _guard: guard::pin() }
     }

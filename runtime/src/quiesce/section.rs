@@ -45,56 +45,67 @@ pub fn force_pinned_sections(force: bool) {
     registry::forget_current();
 }
 
-/// What is to be undone at the end of a section.
-enum Kind {
-    Outermost,
-    Nested,
-    Pinned(#[allow(dead_code, reason = "held for its drop")] Guard),
-}
-
 /// While it lives, nothing that the thread finds in a slot is freed. Not `Send`.
+///
+/// The common case, small enough to be inlined at every call: a thread that has a record, and is outside.
 pub struct Section {
     record: &'static Record,
-    kind: Kind,
     not_send: PhantomData<*const ()>,
 }
 
 impl Section {
-    /// Begins a section.
+    /// Begins an outermost section. `None` where it takes a [`SlowSection`]: in a nested call, in a thread's
+    /// first one, and where sections are pinned.
     #[inline(always)]
-    pub(crate) fn enter() -> Self {
+    pub(crate) fn enter() -> Option<Self> {
         let record = registry::current();
-        let state = record.state();
-        let kind = if state == OUTSIDE {
-            record.enter();
-            Kind::Outermost
-        } else if state != UNREGISTERED {
-            Kind::Nested
-        } else {
-            return Self::enter_slowly();
-        };
-        Self { record, kind, not_send: PhantomData }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_slowly() -> Self {
-        if sections() == Sections::Asymmetric
-            && let Some(record) = registry::register()
-        {
-            record.enter();
-            return Self { record, kind: Kind::Outermost, not_send: PhantomData };
+        if record.state() != OUTSIDE {
+            return None;
         }
-        Self { record: registry::current(), kind: Kind::Pinned(guard::pin()), not_send: PhantomData }
+        record.enter();
+        Some(Self { record, not_send: PhantomData })
     }
 }
 
 impl Drop for Section {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Kind::Outermost = self.kind {
-            self.record.leave();
+        self.record.leave();
+    }
+}
+
+/// A section of any kind.
+pub struct SlowSection {
+    /// What is to be undone at its end.
+    _end: End,
+}
+
+#[allow(dead_code, reason = "held for their drop")]
+enum End {
+    Outermost(Section),
+    Nested,
+    Pinned(Guard),
+}
+
+impl SlowSection {
+    /// Begins a section.
+    #[inline]
+    pub(crate) fn enter() -> Self {
+        let end = match Section::enter() {
+            Some(section) => End::Outermost(section),
+            None if registry::current().state() != UNREGISTERED => End::Nested,
+            None => Self::first(),
+        };
+        Self { _end: end }
+    }
+
+    #[cold]
+    fn first() -> End {
+        if sections() == Sections::Asymmetric && registry::register().is_some() {
+            // A signal that came after the registration has ended its own section by now.
+            return Section::enter().map_or(End::Nested, End::Outermost);
         }
+        End::Pinned(guard::pin())
     }
 }
 

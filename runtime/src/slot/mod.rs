@@ -14,7 +14,7 @@ use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Code, Implements, Interface, Stubs, Table};
-use crate::quiesce::{Guard, Section};
+use crate::quiesce::{Guard, Section, SlowSection};
 use crate::retired::Retired;
 
 #[cfg(patched)]
@@ -108,11 +108,18 @@ impl<D: Definition> Slot<D> {
         &self.core
     }
 
-    /// For `#[dispatch]`: begins the section of a plain call.
+    /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
     #[doc(hidden)]
     #[inline(always)]
-    pub fn __enter(&self) -> Entered<'_, D> {
-        Entered { section: Section::enter(), core: &self.core, definition: PhantomData }
+    pub fn __enter(&self) -> Option<Entered<'_, D, Section>> {
+        let section = Section::enter()?;
+        Some(Entered { section, core: &self.core, definition: PhantomData })
+    }
+
+    /// For `#[dispatch]`: begins the section of a plain call.
+    #[doc(hidden)]
+    pub fn __enter_slowly(&self) -> Entered<'_, D, SlowSection> {
+        Entered { section: SlowSection::enter(), core: &self.core, definition: PhantomData }
     }
 
     /// Installs another implementor: every call that starts after this returns, on every thread, runs it.
@@ -199,7 +206,7 @@ impl<D: Definition> Slot<D> {
 
 impl<D: Definition> fmt::Debug for Slot<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _section = Section::enter();
+        let _section = SlowSection::enter();
         let (_, table) = self.core.current();
         f.debug_struct("Slot").field("name", &D::NAME).field("installed", &table.type_name()).finish()
     }
@@ -207,14 +214,14 @@ impl<D: Definition> fmt::Debug for Slot<D> {
 
 /// A plain call's section, and the slot it calls.
 #[doc(hidden)]
-pub struct Entered<'s, D: Definition> {
+pub struct Entered<'s, D: Definition, S> {
     #[allow(dead_code, reason = "held for its drop")]
-    section: Section,
+    section: S,
     core: &'s SlotCore,
     definition: PhantomData<fn() -> D>,
 }
 
-impl<D: Definition> Entered<'_, D> {
+impl<D: Definition, S> Entered<'_, D, S> {
     /// What to call while the section lasts.
     #[inline(always)]
     #[must_use]

@@ -142,7 +142,7 @@ mod tests {
         let reach = 0x60_0000..0x61_0000;
         let areas = [area(0x51_4000, 0x6f_d000, "all but the edges")];
         assert_eq!(nearest(&areas, &reach, 0x4000, LIMIT, PAGE), Some(0x51_0000));
-        assert_eq!(nearest(&areas, &reach, 0x3000, LIMIT, PAGE), Some(0x6f_d000));
+        assert_eq!(nearest(&areas, &reach, 0x3000, LIMIT, PAGE), Some(0x51_1000));
         assert_eq!(nearest(&areas, &reach, 0x5000, LIMIT, PAGE), None);
     }
 

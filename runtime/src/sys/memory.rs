@@ -25,6 +25,12 @@
 //! The memfd is sealed against growing and shrinking, so that no view can come to lie past its end, and
 //! closed once it is mapped.
 //!
+//! # Debuggers
+//!
+//! A debugger cannot write to a shared mapping that is not writable, so it cannot set a software breakpoint in
+//! code memory, or on a page of the image that has been mapped over; a hardware breakpoint (`hbreak`) it can. One that
+//! is set on such a page *before* it is mapped over is copied along and cannot be taken out again.
+//!
 //! # fork
 //!
 //! Both views are shared, and remain so in a forked child, which would patch its parent. [`DualMap::privatise`]
@@ -91,7 +97,9 @@ impl DualMap {
                 Ok(reserved) => return Self::inside(reserved, len),
                 // Another thread has mapped something there since.
                 Err(Errno::EXIST) => {}
-                Err(errno) => return Err(refused("mmap of a gap", format!("{total} bytes at {start:#x}"), errno)),
+                Err(errno) => {
+                    return Err(refused("mmap of a gap", format!("{total} bytes at {start:#x}"), errno));
+                }
             }
         }
         Err(refused("mmap of a gap", format!("{total} bytes, {TRIES} times"), Errno::EXIST))
@@ -239,7 +247,8 @@ impl Reserved {
     fn map(start: usize, len: usize, flags: MapFlags) -> Result<Self, Errno> {
         let flags = flags | MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: without `MAP_FIXED` nothing that is mapped is replaced.
-        let at = unsafe { mmap_anonymous(ptr::without_provenance_mut(start), len, ProtFlags::empty(), flags) }?;
+        let at =
+            unsafe { mmap_anonymous(ptr::without_provenance_mut(start), len, ProtFlags::empty(), flags) }?;
         Ok(Self { start: at.expose_provenance(), len })
     }
 }
@@ -268,7 +277,8 @@ fn sealed_memory(len: usize) -> Result<OwnedFd, MemoryError> {
     let memory = memory.map_err(|errno| refused("memfd_create", "executable".to_owned(), errno))?;
     ftruncate(&memory, len as u64).map_err(|errno| refused("ftruncate", format!("{len} bytes"), errno))?;
     let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    fcntl_add_seals(&memory, seals).map_err(|errno| refused("fcntl(F_ADD_SEALS)", format!("{seals:?}"), errno))?;
+    fcntl_add_seals(&memory, seals)
+        .map_err(|errno| refused("fcntl(F_ADD_SEALS)", format!("{seals:?}"), errno))?;
     Ok(memory)
 }
 
@@ -290,12 +300,17 @@ fn map_writable(memory: &OwnedFd, len: usize) -> Result<MmapMut, MemoryError> {
 ///
 /// Nobody minds: what is there is the caller's, or the caller's memory has the same content.
 unsafe fn map_fixed(start: usize, len: usize, prot: ProtFlags, memory: &OwnedFd) -> Result<(), MemoryError> {
-    let flags = MapFlags::SHARED | MapFlags::FIXED;
+    // The pages are there: mapping them all now spares whoever executes them first a fault.
+    let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
     // SAFETY: the caller's promise.
     match unsafe { mmap(ptr::with_exposed_provenance_mut(start), len, prot, flags, memory, 0) } {
         Ok(_) => Ok(()),
         Err(errno) => {
-            let which = if prot == READ_EXECUTE { "mmap of the executable view" } else { "mmap of the writable view" };
+            let which = if prot == READ_EXECUTE {
+                "mmap of the executable view"
+            } else {
+                "mmap of the writable view"
+            };
             Err(refused(which, format!("{len} bytes at {start:#x}"), errno))
         }
     }

@@ -3,9 +3,12 @@
 
 use hotcall_effects::Effect;
 
-/// Rounds to one of `levels` steps from silence to full scale, on each side of it.
+/// Rounds to `2^bits` levels, which lie on both sides of silence and not on it: what was silent becomes audible.
+///
+/// So no output of one number of bits is an output of another.
 struct Crusher {
     bits: u8,
+    /// Levels on each side of silence.
     levels: f32,
 }
 
@@ -15,7 +18,7 @@ impl Crusher {
         let config = config.trim();
         let bits = if config.is_empty() { Ok(5) } else { config.parse::<u8>() };
         match bits {
-            Ok(bits @ 2..=12) => Ok(Self { bits, levels: f32::from((1_u16 << (bits - 1)) - 1) }),
+            Ok(bits @ 2..=12) => Ok(Self { bits, levels: f32::from(1_u16 << (bits - 1)) }),
             _ => Err(format!("a bit crusher has 2 to 12 bits, not `{config}`")),
         }
     }
@@ -23,7 +26,8 @@ impl Crusher {
 
 impl Effect for Crusher {
     fn process(&self, sample: f32) -> f32 {
-        (sample * self.levels + 0.5).floor() / self.levels
+        let level = (sample * self.levels).floor().clamp(-self.levels, self.levels - 1.0);
+        (level + 0.5) / self.levels
     }
 
     fn name(&self) -> String {
@@ -39,10 +43,20 @@ mod tests {
 
     #[test]
     fn rounds_to_the_nearest_level() {
-        let crusher = Crusher::from_config("3").unwrap();
-        // Three bits: silence, and three levels on each side of it.
-        for (sample, rounded) in [(0.0, 0.0), (0.1, 0.0), (0.3, 1.0 / 3.0), (-0.6, -2.0 / 3.0), (1.0, 1.0)] {
+        let crusher = Crusher::from_config("2").unwrap();
+        for (sample, rounded) in
+            [(-2.0, -0.75), (-0.6, -0.75), (-0.1, -0.25), (0.0, 0.25), (0.4, 0.25), (1.0, 0.75)]
+        {
             assert_eq!(crusher.process(sample), rounded, "{sample}");
+        }
+    }
+
+    #[test]
+    fn different_numbers_of_bits_never_agree() {
+        let (fine, coarse) = (Crusher::from_config("5").unwrap(), Crusher::from_config("3").unwrap());
+        for step in -1000..=1000 {
+            let sample = step as f32 / 1000.0;
+            assert_ne!(fine.process(sample), coarse.process(sample), "{sample}");
         }
     }
 

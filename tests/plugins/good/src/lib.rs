@@ -1,9 +1,9 @@
-//! A plugin with one export, written without unsafe code.
+//! A plugin with one export of each interface, written without unsafe code.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hotcall_probe::Probe;
+use hotcall_probe::{Probe, Stage};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -23,4 +23,10 @@ impl Probe for Counter {
     }
 }
 
-hotcall::export!(dyn Probe, Counter::from_config);
+impl Stage<u64> for Counter {
+    fn size(&self, of: &u64) -> usize {
+        size_of_val(of)
+    }
+}
+
+hotcall::export!(dyn Probe, Counter::from_config; dyn Stage<u64>, Counter::from_config);

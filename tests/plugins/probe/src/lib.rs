@@ -35,6 +35,13 @@ pub trait Probe: Send + Sync {
     }
 }
 
+/// An interface whose parameter shows in no layout.
+#[dispatch]
+pub trait Stage<T: 'static>: Send + Sync {
+    /// Something with a reference.
+    fn size(&self, of: &T) -> usize;
+}
+
 /// An interface that no plugin exports.
 #[dispatch]
 pub trait Unheard: Send + Sync {

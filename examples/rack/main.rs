@@ -96,7 +96,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
 
     progress.insist(format_args!("writing what was heard"));
     outputs.write(&rotation, &live)?;
-    progress.clear();
+    drop(progress);
     let report = Report {
         rotation: &rotation,
         setting,

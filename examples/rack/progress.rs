@@ -38,9 +38,11 @@ impl Progress {
             writeln!(io::stderr(), "{what}")
         };
     }
+}
 
-    /// Clears the line, for something else to be written there.
-    pub fn clear(&mut self) {
+/// Clears the line, for something else to be written there.
+impl Drop for Progress {
+    fn drop(&mut self) {
         if self.terminal {
             let _ = write!(io::stderr(), "{}", Self::CLEAR);
         }

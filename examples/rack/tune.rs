@@ -10,7 +10,7 @@ const BEAT: f32 = 0.5;
 const BEATS: usize = 16;
 
 /// Four bars, a chord each: A, F sharp minor, D, E. Numbers are half-tones from the A of 220 Hz.
-const CHORDS: [[i32; 4]; 4] = [[-12, 0, 4, 7], [-15, -3, 0, 4], [-19, -7, -3, 2], [-17, -5, -1, 4]];
+const CHORDS: [[i32; 4]; 4] = [[-12, 0, 4, 7], [-15, -3, 0, 4], [-19, -7, -3, 0], [-17, -5, -1, 2]];
 
 /// The melody: a note's beat, its length in beats, its pitch.
 const MELODY: [(f32, f32, i32); 20] = [

@@ -78,6 +78,7 @@ fn from_reader(reader: impl Read, title: String) -> Result<Sound, String> {
     if let Some(index) = samples.iter().position(|sample| !sample.is_finite()) {
         return Err(format!("sample {index} is not a finite number"));
     }
+    let title = if reader.len() as usize > LONGEST { format!("the beginning of {title}") } else { title };
     Ok(Sound { title, samples, channels, rate })
 }
 

@@ -65,6 +65,7 @@ mod plugin;
 mod primitive;
 mod quiesce;
 mod retired;
+mod sabotage;
 mod slot;
 mod stats;
 #[cfg(patched)]

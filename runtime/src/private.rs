@@ -1,6 +1,8 @@
 //! What the macros' expansions name. Not part of the API: it changes with the macros, which are pinned to the same version.
 
 pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
+#[cfg(feature = "negative-controls")]
+pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::emitted;
 pub use crate::slot::inspect::Emitted;
 pub use crate::instance::Instance;

@@ -115,7 +115,7 @@ mod tool {
         let head = serde_json::to_string(head)?;
         let classes = lines(classes.iter().map(serde_json::to_string).collect())?;
         let cells = lines(records.iter().map(serde_json::to_string).collect())?;
-        let head = head.trim_end_matches('}');
+        let head = head.strip_suffix('}').unwrap_or(&head);
         Ok(format!("{head},\n\"classes\": [\n  {classes}\n],\n\"cells\": [\n  {cells}\n]}}\n"))
     }
 }

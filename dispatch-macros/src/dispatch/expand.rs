@@ -249,7 +249,7 @@ impl Context<'_> {
         let Trait { parameters, arguments: generics, bound, predicates, methods, .. } = self.of;
         let (implementor, definition, interface) = (self.implementor(), self.definition(), self.of.interface());
         let definition_predicates = self.definition_predicates();
-        let interface_name = tidy(&interface.to_string().replace("__Assoc", ""));
+        let interface_name = tidy(&interface.to_string().replace("__Assoc", "")).replace("<>", "");
         let description = methods.iter().map(|method| {
             let Method { cfgs, text, static_types, name, .. } = method;
             let name = name.to_string();

@@ -15,4 +15,4 @@ mod pages;
 mod slab;
 
 pub(crate) use addr::{ExecAddr, WriteAddr};
-pub(crate) use heap::{Block, CodeHeap, Growth, HeapStats, Mark};
+pub(crate) use heap::{Block, CodeHeap, Mark};

@@ -16,6 +16,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use super::record::{FIRST_PHASE, Record};
+use crate::sabotage::{self, Sabotage};
 
 const PER_BLOCK: usize = 31;
 
@@ -111,6 +112,9 @@ pub(crate) fn forget_current() {
 }
 
 fn claim() -> Option<&'static Record> {
+    if sabotage::is(Sabotage::UnlistedSections) {
+        return Some(Box::leak(Box::new(Record::new())));
+    }
     loop {
         for entry in blocks().flat_map(|block| block.entries.iter()) {
             // Acquire, partner of the Release in `release`: the former owner is done with it.

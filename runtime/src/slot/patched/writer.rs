@@ -11,6 +11,7 @@ use crate::arena::{Block, ExecAddr, WriteAddr};
 use crate::error::{Error, ImageError};
 use crate::installed::Installed;
 use crate::quiesce::{reclaimer, section};
+use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
 use crate::slot::inspect::{Counts, Emitted};
 
@@ -96,6 +97,14 @@ impl Writer {
                 settle.push((index, state.version));
             }
             old.push(slot.install(new));
+        }
+        if sabotage::is(Sabotage::SettleAtOnce) {
+            unused.extend(self.settle(&settle));
+        }
+        if sabotage::is(Sabotage::ReuseAtOnce) {
+            core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
+            let marks = self.marks();
+            self.recycle(marks);
         }
         let replaced = old.clone();
         reclaimer::defer(Box::new(move || after_grace_period(&replaced, unused, &settle)));

@@ -1,0 +1,51 @@
+//! Negative controls: each safety mechanism can be switched off, to see that the tests notice.
+//!
+//! Only with the feature `negative-controls`, which nothing but hotcall's own tests enables. Without it every
+//! question here is answered "no" at compile time. Nothing on a caller's path asks.
+
+/// What to switch off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Sabotage {
+    /// Grace periods end at once.
+    NoQuiescence = 1,
+    /// Code memory is reused as soon as nothing jumps to it: without a grace period, without a barrier.
+    ReuseAtOnce = 2,
+    /// A slot settles as soon as it has been replaced.
+    SettleAtOnce = 3,
+    /// The per-call section announces itself where nobody looks.
+    UnlistedSections = 4,
+}
+
+#[cfg(feature = "negative-controls")]
+mod switch {
+    use core::sync::atomic::{AtomicU8, Ordering};
+
+    use super::Sabotage;
+
+    static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
+    /// Switches a mechanism off for the rest of the process.
+    ///
+    /// # Safety
+    ///
+    /// Everything that hotcall promises is void. For a process that is expected to fail.
+    #[allow(unsafe_code)]
+    pub unsafe fn sabotage(what: Sabotage) {
+        CHOSEN.store(what as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is(what: Sabotage) -> bool {
+        CHOSEN.load(Ordering::SeqCst) == what as u8
+    }
+}
+
+#[cfg(feature = "negative-controls")]
+pub(crate) use switch::is;
+#[cfg(feature = "negative-controls")]
+pub use switch::sabotage;
+
+#[cfg(not(feature = "negative-controls"))]
+pub(crate) const fn is(_: Sabotage) -> bool {
+    false
+}

@@ -1,0 +1,129 @@
+//! Everything emitted, disassembled by somebody else: opcode, target, alignment; and no page both writable
+//! and executable.
+#![allow(missing_docs)]
+#![cfg(all(target_os = "linux", target_arch = "x86_64", not(hotcall_portable)))]
+
+use std::time::{Duration, Instant};
+
+use hotcall::__private::{Emitted, emitted};
+use hotcall::{dispatch, slot};
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+
+#[dispatch]
+pub trait Three: Send + Sync {
+    fn one(&self, x: u64) -> u64;
+    fn two(&self, x: &mut [u8]) -> String;
+    fn three(&self, a: f64, b: [u64; 4]) -> f64;
+}
+
+macro_rules! three {
+    ($ty:ty) => {
+        impl Three for $ty {
+            fn one(&self, x: u64) -> u64 {
+                x + size_of::<Self>() as u64
+            }
+            fn two(&self, x: &mut [u8]) -> String {
+                format!("{}{}", x.len(), stringify!($ty))
+            }
+            fn three(&self, a: f64, b: [u64; 4]) -> f64 {
+                a + b[3] as f64
+            }
+        }
+    };
+}
+struct Empty;
+struct Small(#[allow(dead_code)] u8);
+struct Large(#[allow(dead_code)] [u64; 100]);
+three!(Empty);
+three!(Small);
+three!(Large);
+
+#[slot]
+static FIRST: dyn Three = Empty;
+#[slot]
+static SECOND: dyn Three = Small(1);
+
+/// Reads what is executed, not what was meant to be.
+fn code(address: usize, length: usize) -> Vec<u8> {
+    let bytes = core::ptr::with_exposed_provenance::<u8>(address);
+    // SAFETY: the runtime says that code of this length is there; the test's own thread is the only writer.
+    unsafe { core::slice::from_raw_parts(bytes, length) }.to_vec()
+}
+
+fn instructions(one: &Emitted) -> Vec<Instruction> {
+    let bytes = code(one.address, one.length);
+    let decoder = Decoder::with_ip(64, &bytes, one.address as u64, DecoderOptions::NONE);
+    let until_trap = decoder.into_iter().take_while(|instruction| instruction.code() != Code::Int3);
+    until_trap.filter(|instruction| instruction.mnemonic() != Mnemonic::Nop).collect()
+}
+
+fn check(one: &Emitted) {
+    let found = instructions(one);
+    match one.kind {
+        "stub" => {
+            assert_eq!(one.address % 8, 3, "{one:x?}: the opcode is not at 3 mod 8");
+            assert_eq!(found[0].code(), Code::Jmp_rel32_64, "{one:x?}");
+            assert_eq!(found[0].len(), 5);
+            assert_eq!(found[0].near_branch_target() as usize, one.target, "{one:x?}");
+        }
+        "thunk" => {
+            assert_eq!(found[0].code(), Code::Mov_r64_imm64, "{one:x?}");
+            assert_eq!(found[0].op0_register(), Register::RDI);
+            assert_eq!(found[0].immediate64() as usize, one.instance, "{one:x?}: loads another instance");
+            check_jump(one, &found[1]);
+        }
+        "trampoline" => check_jump(one, &found[0]),
+        other => panic!("unknown kind {other}"),
+    }
+}
+
+fn check_jump(one: &Emitted, jump: &Instruction) {
+    match jump.code() {
+        Code::Jmp_rel32_64 => {
+            assert_eq!(jump.ip() % 8, 3, "{one:x?}: the jump is not at 3 mod 8");
+            assert_eq!(jump.near_branch_target() as usize, one.target);
+        }
+        Code::Jmp_rm64 => {
+            assert_eq!(jump.op0_kind(), OpKind::Memory);
+            assert!(jump.is_ip_rel_memory_operand());
+            let pointer = code(jump.ip_rel_memory_address() as usize, 8);
+            assert_eq!(usize::from_ne_bytes(pointer.try_into().unwrap()), one.target, "{one:x?}");
+        }
+        other => panic!("{one:x?}: {other:?} where a jump belongs"),
+    }
+}
+
+#[test]
+fn all_that_is_emitted_is_what_it_should_be() {
+    let guard = hotcall::pin();
+    assert_eq!(FIRST.one(1), 1);
+    drop(FIRST.replace(Large([0; 100])).unwrap());
+    drop(SECOND.replace(Empty).unwrap());
+    let slots = emitted().unwrap();
+    let stubs_of = |slots: &[Emitted], name: &str| {
+        slots.iter().filter(|one| one.kind == "stub" && one.slot.ends_with(name)).count()
+    };
+    assert!(stubs_of(&slots, "FIRST") >= 3 && stubs_of(&slots, "SECOND") >= 3);
+    let thunks = slots.iter().filter(|one| one.kind == "thunk").count();
+    assert_eq!(thunks, stubs_of(&slots, "FIRST"), "while a guard is held, only the stateful one has thunks");
+    slots.iter().for_each(check);
+    assert_eq!(FIRST.two(&mut [0; 3]), "3Large");
+    assert_eq!(SECOND.three(1.0, [2; 4]), 3.0);
+    drop(guard);
+
+    // Settled: no thunk is left.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while hotcall::stats().thunks != 0 {
+        assert!(Instant::now() < deadline, "never settled: {:?}", hotcall::stats());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let settled = emitted().unwrap();
+    assert!(settled.iter().all(|one| one.kind == "stub"));
+    settled.iter().for_each(check);
+    assert_eq!(FIRST.one(1), 801);
+
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let both = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.contains("wx")));
+    assert_eq!(both.collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(maps.contains("hotcall"), "the stub pages come from the runtime's memfd:\n{maps}");
+}

@@ -117,7 +117,7 @@ impl Bench<'_> {
     /// Block latencies while one effect stays.
     fn undisturbed(&self, path: Path, turn: u64, slice: Duration) -> Result<Histogram, hotcall::Error> {
         self.set(path, turn)?;
-        Ok(self.measure(path, turn, |_| thread::sleep(slice)).0)
+        Ok(self.measure(path, turn, || thread::sleep(slice)).0)
     }
 
     /// Block latencies while the two effects are swapped.
@@ -128,7 +128,7 @@ impl Bench<'_> {
         slice: Duration,
     ) -> Result<Histogram, hotcall::Error> {
         let end = Instant::now() + slice;
-        let (latency, outcome) = self.measure(path, 0, |_| {
+        let (latency, outcome) = self.measure(path, 0, || {
             let Some(mut pace) = Pace::per_second(swaps_per_second) else {
                 thread::sleep(slice);
                 return Ok(());
@@ -151,7 +151,7 @@ impl Bench<'_> {
     }
 
     /// Lets the threads take blocks along `path` while `meanwhile` runs.
-    fn measure<R>(&self, path: Path, turn: u64, meanwhile: impl FnOnce(()) -> R) -> (Histogram, R) {
+    fn measure<R>(&self, path: Path, turn: u64, meanwhile: impl FnOnce() -> R) -> (Histogram, R) {
         let fixed = black_box(built_in(turn));
         match path {
             Path::Dyn => self.threads(|input, output| pass(&*fixed, input, output), meanwhile),
@@ -169,7 +169,7 @@ impl Bench<'_> {
     fn threads<R>(
         &self,
         pass_block: impl Fn(&[f32], &mut [f32]) + Sync,
-        meanwhile: impl FnOnce(()) -> R,
+        meanwhile: impl FnOnce() -> R,
     ) -> (Histogram, R) {
         let stop = AtomicBool::new(false);
         let (stop, pass_block) = (&stop, &pass_block);
@@ -194,7 +194,7 @@ impl Bench<'_> {
                 latency
             };
             let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
-            let result = meanwhile(());
+            let result = meanwhile();
             stop.store(true, Ordering::Relaxed);
             let mut latency = Histogram::default();
             for worker in workers {

@@ -87,7 +87,7 @@ fn run(args: &Args) -> Result<bool, Failure> {
     let samples = rotation.sound.samples.len();
     let block = args.block * usize::from(rotation.sound.channels);
     let setting = Setting { threads: args.threads(), block: block.min(samples) };
-    // As long again as the run, but no more than is needed for figures that hold.
+    // A part of the run's length for each measurement beside it, and no more than figures that hold need.
     let aside = args.seconds.mul_f64(0.2).min(Duration::from_secs(2));
     let undisturbed = live::undisturbed(&rotation, setting, aside, &mut progress)?;
     let compared =

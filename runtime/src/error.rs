@@ -35,6 +35,11 @@ pub enum MemoryError {
         /// What to change.
         hint: &'static str,
     },
+    /// This process was forked, and could not be given code memory of its own then.
+    AfterFork {
+        /// What was refused.
+        reason: String,
+    },
     /// No gap of the address space is near enough.
     NoRoom {
         /// The address that must be reached.
@@ -219,6 +224,11 @@ impl fmt::Display for MemoryError {
             Self::System { operation, detail, source, hint } => {
                 write!(f, "{operation} ({detail}) was refused: {source}; {hint}")
             }
+            Self::AfterFork { reason } => write!(
+                f,
+                "this process was forked and could not be given code memory of its own, so nothing can be replaced \
+                 in it; calls go on as they were: {reason}"
+            ),
             Self::NoRoom { near, length, reach } => write!(
                 f,
                 "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
@@ -301,7 +311,7 @@ impl std::error::Error for MemoryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System { source, .. } => Some(source),
-            Self::NoRoom { .. } => None,
+            Self::NoRoom { .. } | Self::AfterFork { .. } => None,
         }
     }
 }

@@ -68,7 +68,6 @@ mod retired;
 mod sabotage;
 mod slot;
 mod stats;
-#[cfg(patched)]
 mod sys;
 
 #[doc(hidden)]

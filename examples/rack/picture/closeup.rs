@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::Picture;
-use super::svg::{Anchor, Area, Svg};
+use super::svg::{Area, Svg};
 
 /// The longest close-up, in seconds: a few thousand points.
 const LONGEST: f64 = 0.06;
@@ -40,7 +40,7 @@ pub fn draw(picture: &Picture<'_>, svg: &mut Svg, area: Area) {
     };
     svg.path(&line(window.clone(), &input), "#c8c8c8", 1.2);
 
-    let mut label_free_from = f64::NEG_INFINITY;
+    let mut labels = Vec::new();
     for stretch in stretches(picture, window.clone()) {
         let effect = picture.effect(stretch.start);
         let colour = picture.colour(effect);
@@ -51,12 +51,13 @@ pub fn draw(picture: &Picture<'_>, svg: &mut Svg, area: Area) {
         svg.path(&line(stretch.clone(), &|frame| picture.heard(frame)), &colour, 1.6);
         if let Some(entry) = picture.rotation.entries.get(effect) {
             let (from, room) = (x(stretch.start) + 4.0, x(stretch.end) - x(stretch.start));
-            let needed = entry.name.chars().count() as f64 * 7.0;
-            if from >= label_free_from && room >= needed {
-                svg.faint_text(from, area.bottom - 6.0, Anchor::Start, &entry.name);
-                label_free_from = from + needed;
+            if room >= entry.name.chars().count() as f64 * 7.0 {
+                labels.push((from, &entry.name));
             }
         }
+    }
+    for (from, name) in labels {
+        svg.haloed_text(from, area.bottom - 6.0, name);
     }
     svg.frame(area);
     svg.ticks_below(area, 0.0, ms(window.len()));

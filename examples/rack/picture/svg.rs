@@ -114,6 +114,15 @@ impl Svg {
         ));
     }
 
+    /// A text that can be read on top of a diagram.
+    pub fn haloed_text(&mut self, x: f64, y: f64, text: &str) {
+        let text = escaped(text);
+        self.push(format_args!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"#444\" stroke=\"#fff\" stroke-width=\"4\" \
+             paint-order=\"stroke\">{text}</text>"
+        ));
+    }
+
     /// The frame of a diagram.
     pub fn frame(&mut self, area: Area) {
         let Area { left, right, top, bottom } = area;

@@ -1,22 +1,40 @@
 //! Guards: one epoch pin, hoisted out of a loop.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
-use std::sync::OnceLock;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use crossbeam_epoch::{Collector, LocalHandle};
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 /// The collector of this runtime. A private one: crossbeam's default is a static of which every shared
-/// library has its own.
-pub(crate) fn collector() -> &'static Collector {
-    static COLLECTOR: OnceLock<Collector> = OnceLock::new();
-    COLLECTOR.get_or_init(Collector::new)
+/// library has its own. A forked child gets a new one, for in the old one threads stay pinned that it has not.
+static COLLECTOR: RwLock<Option<Collector>> = RwLock::new(None);
+/// How many forks this process is away from the one that was executed.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// In a child: guards that its first thread holds from before the fork.
+static INHERITED: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread's part in the collector.
+struct Registered {
+    handle: LocalHandle,
+    forks: u32,
 }
 
 thread_local! {
-    static HANDLE: LocalHandle = collector().register();
-    /// How many guards and pinned sections the thread holds.
+    static REGISTERED: RefCell<Registered> = RefCell::new(register());
+    /// How many guards the thread holds, pinned sections among them.
     static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+fn register() -> Registered {
+    let forks = FORKS.load(Ordering::Relaxed);
+    if let Some(collector) = &*COLLECTOR.read() {
+        return Registered { handle: collector.register(), forks };
+    }
+    let mut collector = COLLECTOR.write();
+    Registered { handle: collector.get_or_insert_with(Collector::new).register(), forks }
 }
 
 /// Pins the calling thread: nothing that a slot holds from now on is freed before the guard is dropped.
@@ -38,16 +56,67 @@ thread_local! {
 /// ```
 #[must_use = "what is bound to a guard is only protected while the guard lives"]
 pub fn pin() -> Guard {
-    let epoch = epoch_pin();
+    let (epoch, forks) = epoch_pin();
     // Nothing to count in a thread whose storage is being destroyed: it ends.
     let _ = HELD.try_with(|held| held.set(held.get() + 1));
     super::section::serialise_if_stale();
-    Guard { _epoch: epoch }
+    Guard { _epoch: epoch, forks }
 }
 
-fn epoch_pin() -> crossbeam_epoch::Guard {
-    // In a destructor of thread-local storage the handle may be gone: a handle for this one pin does.
-    HANDLE.try_with(LocalHandle::pin).unwrap_or_else(|_| collector().register().pin())
+fn epoch_pin() -> (crossbeam_epoch::Guard, u32) {
+    let pinned = REGISTERED.try_with(|registered| {
+        let forks = FORKS.load(Ordering::Relaxed);
+        if registered.borrow().forks != forks {
+            // The old handle is of the parent's collector, which is never used here again.
+            core::mem::forget(registered.replace(register()));
+        }
+        (registered.borrow().handle.pin(), forks)
+    });
+    // In a destructor of thread-local storage the handle may be gone: one for this pin alone does.
+    pinned.unwrap_or_else(|_| {
+        let registered = register();
+        (registered.handle.pin(), registered.forks)
+    })
+}
+
+/// Waits until every guard that is held now is gone; `pause` is called between looks.
+pub(crate) fn wait_until_passed(mut pause: impl FnMut()) {
+    let registered = register();
+    let passed = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&passed);
+    let pinned = registered.handle.pin();
+    // Release, partner of the Acquire below: what the guards protected was last used before.
+    pinned.defer(move || told.store(true, Ordering::Release));
+    drop(pinned);
+    while !passed.load(Ordering::Acquire) || INHERITED.load(Ordering::Acquire) != 0 {
+        // Moves the epoch on if every pinned thread has seen the current one.
+        registered.handle.pin().flush();
+        pause();
+    }
+}
+
+thread_local! {
+    /// In the handlers of a fork: the lock, so that the child does not inherit it from a thread that it has not.
+    static FORKING: Cell<Option<RwLockWriteGuard<'static, Option<Collector>>>> = const { Cell::new(None) };
+}
+
+/// Keeps threads from registering until the fork is over.
+pub(crate) fn before_fork() {
+    FORKING.set(Some(COLLECTOR.write()));
+}
+
+pub(crate) fn after_fork_in_parent() {
+    FORKING.set(None);
+}
+
+/// In a forked child: the guards of other threads are gone, those of this one are counted by hand.
+pub(crate) fn after_fork_in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    INHERITED.store(HELD.try_with(Cell::get).unwrap_or(0), Ordering::Relaxed);
+    if let Some(mut collector) = FORKING.take() {
+        // Nobody runs what is left in the old one: its threads are not here.
+        core::mem::forget(collector.replace(Collector::new()));
+    }
 }
 
 /// Whether the calling thread holds a guard.
@@ -58,11 +127,16 @@ pub(crate) fn is_pinned() -> bool {
 /// Protects what is bound to it. Made by [`pin`]; not `Send`.
 pub struct Guard {
     _epoch: crossbeam_epoch::Guard,
+    forks: u32,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = HELD.try_with(|held| held.set(held.get() - 1));
+        if self.forks != FORKS.load(Ordering::Relaxed) {
+            // Release, partner of the Acquire in `wait_until_passed`.
+            INHERITED.fetch_sub(1, Ordering::Release);
+        }
     }
 }
 

@@ -26,3 +26,14 @@ pub(crate) fn registered_threads() -> usize {
     #[cfg(not(patched))]
     0
 }
+
+/// In a forked child: other threads' sections and guards are gone, and the barrier is registered anew.
+#[cfg(target_os = "linux")]
+pub(crate) fn after_fork_in_child() {
+    #[cfg(patched)]
+    {
+        registry::after_fork();
+        crate::sys::barrier::register();
+    }
+    guard::after_fork_in_child();
+}

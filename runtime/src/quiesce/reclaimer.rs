@@ -11,14 +11,14 @@
 //!
 //! Deferred work may itself defer: settling a slot defers the release of its thunks.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::guard::collector;
-use super::section;
+use super::{guard, section};
 use crate::sabotage::{self, Sabotage};
 
 /// Something to be done when it is safe. Runs on the reclaimer's thread, outside any section.
@@ -31,13 +31,23 @@ const GATHER: Duration = Duration::from_millis(1);
 #[derive(Default)]
 struct Queue {
     deferred: Vec<Deferred>,
+    /// In the grace period that is under way.
+    waiting: Vec<Deferred>,
+    /// Past their grace period, not yet run.
+    due: VecDeque<Deferred>,
     /// Somebody waits: do not gather.
     urgent: bool,
     running: bool,
 }
 
 static QUEUE: Mutex<Queue> =
-    Mutex::new(Queue { deferred: Vec::new(), urgent: false, running: false });
+    Mutex::new(Queue {
+        deferred: Vec::new(),
+        waiting: Vec::new(),
+        due: VecDeque::new(),
+        urgent: false,
+        running: false,
+    });
 static WORK: Condvar = Condvar::new();
 static GRACE_PERIODS: AtomicU64 = AtomicU64::new(0);
 
@@ -77,7 +87,15 @@ fn ensure_running(queue: &mut Queue) {
 
 fn run() {
     loop {
-        for work in next_batch() {
+        // Whatever is deferred is in the queue until it is run: a child that is forked meanwhile has it, too.
+        wait_for_work();
+        wait_for_grace_period();
+        {
+            let mut queue = QUEUE.lock();
+            let past = core::mem::take(&mut queue.waiting);
+            queue.due.extend(past);
+        }
+        while let Some(work) = next_due() {
             // A plugin's destructor may panic: its plugin is gone, the others are still to be freed.
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
                 tracing::error!(target: "hotcall", "a replaced plugin panicked in its destructor");
@@ -86,24 +104,48 @@ fn run() {
     }
 }
 
-fn next_batch() -> Vec<Deferred> {
-    let batch = {
-        let mut queue = QUEUE.lock();
-        while queue.deferred.is_empty() {
-            queue.urgent = false;
-            WORK.wait(&mut queue);
-        }
-        let deadline = Instant::now() + GATHER;
-        while !queue.urgent {
-            if WORK.wait_until(&mut queue, deadline).timed_out() {
-                break;
-            }
-        }
+fn next_due() -> Option<Deferred> {
+    QUEUE.lock().due.pop_front()
+}
+
+fn wait_for_work() {
+    let mut queue = QUEUE.lock();
+    while queue.deferred.is_empty() {
         queue.urgent = false;
-        core::mem::take(&mut queue.deferred)
-    };
-    wait_for_grace_period();
-    batch
+        WORK.wait(&mut queue);
+    }
+    let deadline = Instant::now() + GATHER;
+    while !queue.urgent {
+        if WORK.wait_until(&mut queue, deadline).timed_out() {
+            break;
+        }
+    }
+    queue.urgent = false;
+    queue.waiting = core::mem::take(&mut queue.deferred);
+}
+
+thread_local! {
+    /// In the handlers of a fork: the lock, held from the first to the last.
+    static FORKING: Cell<Option<MutexGuard<'static, Queue>>> = const { Cell::new(None) };
+}
+
+/// Keeps the reclaimer out until the fork is over.
+pub(crate) fn before_fork() {
+    FORKING.set(Some(QUEUE.lock()));
+}
+
+pub(crate) fn after_fork_in_parent() {
+    FORKING.set(None);
+}
+
+/// The child has no reclaimer yet. What it has inherited waits for a grace period of its own.
+pub(crate) fn after_fork_in_child() {
+    let Some(mut queue) = FORKING.take() else { return };
+    let waiting = core::mem::take(&mut queue.waiting);
+    let due = core::mem::take(&mut queue.due);
+    queue.deferred.extend(waiting);
+    queue.deferred.extend(due);
+    queue.running = false;
 }
 
 /// Waits until every guard and every section that was there at the call is gone.
@@ -115,19 +157,8 @@ fn wait_for_grace_period() {
     // W2 and W3 of `record`: everything deferred so far was made unreachable by stores before this.
     section::heavy_barrier();
     let mut sections = section::begin_phase();
-    let guards_passed = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&guards_passed);
-    let collector_handle = collector().register();
-    let pinned = collector_handle.pin();
-    // Release, partner of the Acquire below: what guards protected was last used before.
-    pinned.defer(move || told.store(true, Ordering::Release));
-    drop(pinned);
     let mut pause = Backoff::new();
-    while !guards_passed.load(Ordering::Acquire) {
-        // Moves the epoch on if every pinned thread has seen the current one.
-        collector_handle.pin().flush();
-        pause.snooze();
-    }
+    guard::wait_until_passed(|| pause.snooze());
     let mut pause = Backoff::new();
     while !sections.have_passed() {
         pause.snooze();

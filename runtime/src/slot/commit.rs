@@ -4,13 +4,15 @@
 //! caller can see. *Publish* is stores that cannot fail, then one heavy barrier. *Finish* hands out what was
 //! replaced and defers its release past a grace period.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::SlotCore;
 use super::backend::Writer;
+use super::inspect::News;
 use crate::error::Error;
 use crate::installed::{Installed, RETIRED};
 use crate::instance::RawInstance;
@@ -51,6 +53,8 @@ impl Writing {
     ///
     /// [`Error::Reentrant`] where this very thread is writing.
     pub(crate) fn begin() -> Result<Self, Error> {
+        #[cfg(target_os = "linux")]
+        crate::sys::fork::register();
         if WRITING.replace(true) {
             return Err(Error::Reentrant);
         }
@@ -77,6 +81,42 @@ impl Drop for Writing {
     }
 }
 
+thread_local! {
+    /// In the handlers of a fork: the lock, held from the first to the last. Nothing where the thread that
+    /// forks is itself writing: then it has the lock anyway.
+    static FORKING: RefCell<Option<Writing>> = const { RefCell::new(None) };
+}
+
+/// Keeps writers out until the fork is over.
+#[cfg(target_os = "linux")]
+pub(crate) fn before_fork() {
+    FORKING.set(Writing::begin().ok());
+    with_locked_writer(Writer::before_fork);
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn after_fork_in_parent() {
+    with_locked_writer(Writer::after_fork_in_parent);
+    drop(FORKING.take());
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn after_fork_in_child() {
+    with_locked_writer(Writer::after_fork_in_child);
+    drop(FORKING.take());
+}
+
+#[cfg(target_os = "linux")]
+fn with_locked_writer(work: impl FnOnce(&mut Writer)) {
+    FORKING.with_borrow_mut(|writing| match writing {
+        Some(writing) => work(writing),
+        // SAFETY: this thread has the lock, and is inside the closure of `replace_with`, which it called without
+        // using the writer: nobody touches it until that returns.
+        #[allow(unsafe_code)]
+        None => work(unsafe { &mut *WRITER.data_ptr() }),
+    });
+}
+
 /// Commits one change.
 pub(crate) fn commit_one(change: Change) -> Result<Arc<Installed>, (Error, RawInstance)> {
     match commit(vec![change]) {
@@ -93,12 +133,14 @@ pub(crate) fn commit_with(
     slot: &'static SlotCore,
     make: impl FnOnce(&Arc<Installed>) -> RawInstance,
 ) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
+    let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
     let mut writing = Writing::begin().map_err(|error| (error, None))?;
     let old = slot.installed();
     let change = Change::new(slot, make(&old));
     let result = commit_locked(&mut writing, vec![change]);
+    let news = writing.news();
     drop(writing);
-    report(&result);
+    report(&result, &news);
     match result {
         Ok(mut old) => Ok(old.swap_remove(0)),
         Err((error, mut changes)) => Err((error, changes.swap_remove(0).into_instance())),
@@ -110,13 +152,15 @@ pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Vec<Change>)>;
 
 /// Commits many changes: all of them, or none.
 pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
+    let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
     let mut writing = match Writing::begin() {
         Ok(writing) => writing,
         Err(error) => return Err((error, changes)),
     };
     let result = commit_locked(&mut writing, changes);
+    let news = writing.news();
     drop(writing);
-    report(&result);
+    report(&result, &news);
     result
 }
 
@@ -124,13 +168,23 @@ fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
     let count = changes.len();
     let result = writing.commit(changes);
     if result.is_ok() {
-        RETIRED.fetch_add(count as u64, core::sync::atomic::Ordering::Relaxed);
+        RETIRED.fetch_add(count as u64, Ordering::Relaxed);
     }
     result
 }
 
 /// Events are emitted after the lock was released: a subscriber may itself be behind a slot.
-fn report(outcome: &Outcome) {
+fn report(outcome: &Outcome, news: &[News]) {
+    for one in news {
+        match one {
+            News::StubsMapped { image, start, length } => {
+                tracing::debug!(target: "hotcall::arena", image, start, length, "stub pages are mapped from a memfd");
+            }
+            News::ArenaGrew { start, length, chunks } => {
+                tracing::debug!(target: "hotcall::arena", start, length, chunks, "arena created");
+            }
+        }
+    }
     match outcome {
         Ok(old) => tracing::debug!(target: "hotcall::retarget", slots = old.len(), "retargeted"),
         Err((error, changes)) => {

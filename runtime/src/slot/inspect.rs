@@ -30,3 +30,13 @@ pub struct Emitted {
     /// The instance that it loads, for a thunk.
     pub instance: usize,
 }
+
+/// What a commit did to code memory, to be told once no lock is held.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(patched), allow(dead_code, reason = "the portable backend has no code memory"))]
+pub(crate) enum News {
+    /// An image's stub pages were mapped from a memfd.
+    StubsMapped { image: String, start: usize, length: usize },
+    /// A heap of code memory grew.
+    ArenaGrew { start: usize, length: usize, chunks: usize },
+}

@@ -16,7 +16,7 @@ use crate::instance::RawInstance;
 use crate::interface::{Code, Table};
 use crate::quiesce::reclaimer;
 use crate::slot::commit::{Change, Outcome};
-use crate::slot::inspect::{Counts, Emitted};
+use crate::slot::inspect::{Counts, Emitted, News};
 
 /// The part of a slot that does not depend on its interface.
 ///
@@ -135,6 +135,14 @@ impl Writer {
         reclaimer::defer(Box::new(move || replaced.iter().for_each(|installed| installed.drain())));
         Ok(old)
     }
+
+    pub(crate) fn news(&mut self) -> Vec<News> {
+        Vec::new()
+    }
+
+    pub(crate) fn before_fork(&mut self) {}
+    pub(crate) fn after_fork_in_parent(&mut self) {}
+    pub(crate) fn after_fork_in_child(&mut self) {}
 
     pub(crate) fn counts(&mut self) -> Counts {
         Counts::default()

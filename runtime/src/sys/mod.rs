@@ -1,6 +1,12 @@
 //! What the system is asked for: code memory, the loaded images, barriers. A port adds its own.
 
+#[cfg(patched)]
 pub(crate) mod barrier;
+#[cfg(target_os = "linux")]
+pub(crate) mod fork;
+#[cfg(patched)]
 pub(crate) mod gap;
+#[cfg(patched)]
 pub(crate) mod image;
+#[cfg(patched)]
 pub(crate) mod memory;

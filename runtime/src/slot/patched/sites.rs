@@ -13,6 +13,7 @@ use crate::arch::{self, Branch};
 use crate::arena::{Block, CodeHeap, ExecAddr, Mark, WriteAddr};
 use crate::error::{Error, ImageError, MemoryError};
 use crate::slot::backend::SlotCore;
+use crate::slot::inspect::News;
 use crate::sys::image;
 use crate::sys::memory::DualMap;
 
@@ -30,6 +31,13 @@ pub(super) struct Region {
     start: usize,
     length: usize,
     opened: Option<Opened>,
+    news: Vec<News>,
+}
+
+/// What the code memory of a region holds, from before a fork.
+pub(super) struct RegionSnapshot {
+    stubs: Vec<u8>,
+    heap: Vec<Vec<u8>>,
 }
 
 /// A region whose pages have been remapped.
@@ -89,6 +97,8 @@ impl Region {
             let map = DualMap::over_image(ExecAddr::new(self.start), self.length)?;
             let heap = CodeHeap::new(self.start..self.start + self.length);
             self.opened = Some(Opened { map, heap, trampolines: HashMap::new() });
+            let (image, start, length) = (self.name.clone(), self.start, self.length);
+            self.news.push(News::StubsMapped { image, start, length });
         }
         match &mut self.opened {
             Some(opened) => Ok(opened),
@@ -98,6 +108,34 @@ impl Region {
 
     pub(super) fn opened(&mut self) -> Option<&mut Opened> {
         self.opened.as_mut()
+    }
+
+    /// What has happened since this was last asked.
+    pub(super) fn news(&mut self) -> Vec<News> {
+        let mut news = core::mem::take(&mut self.news);
+        let grown = self.opened.as_mut().map(|opened| opened.heap.take_events()).unwrap_or_default();
+        news.extend(grown.into_iter().map(|growth| News::ArenaGrew {
+            start: growth.exec.start,
+            length: growth.exec.len(),
+            chunks: growth.chunks,
+        }));
+        news
+    }
+
+    /// Before a fork, with writers kept out: what the code memory holds.
+    pub(super) fn snapshot(&self) -> RegionSnapshot {
+        let opened = self.opened.as_ref();
+        RegionSnapshot {
+            stubs: opened.map(|opened| opened.map.copy_of_contents()).unwrap_or_default(),
+            heap: opened.map(|opened| opened.heap.copy_of_contents()).unwrap_or_default(),
+        }
+    }
+
+    /// In the child: memory of its own, with that content.
+    pub(super) fn privatise(&mut self, snapshot: &RegionSnapshot) -> Result<(), MemoryError> {
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        opened.map.privatise(&snapshot.stubs)?;
+        opened.heap.privatise(&snapshot.heap)
     }
 }
 
@@ -137,7 +175,7 @@ impl Images {
             let start = first - first % page;
             let end = (last + arch::BRANCH_LEN).next_multiple_of(page);
             let region = self.regions.len();
-            self.regions.push(Region { name, start, length: end - start, opened: None });
+            self.regions.push(Region { name, start, length: end - start, opened: None, news: Vec::new() });
             let mut at = HashMap::with_capacity(ours.len());
             for record in ours {
                 let exec = ExecAddr::new(record.site);
@@ -175,10 +213,6 @@ impl Images {
             return Err(ImageError::NoStubs { slot: slot.name() }.into());
         }
         Ok(found)
-    }
-
-    pub(super) fn region_name(&self, region: usize) -> &str {
-        &self.regions[region].name
     }
 }
 

@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use super::SlotCore;
-use super::sites::{Found, Images, Marks};
+use super::sites::{Found, Images, Marks, Region, RegionSnapshot};
 use crate::arch;
 use crate::arena::{Block, ExecAddr, WriteAddr};
-use crate::error::{Error, ImageError};
+use crate::error::{Error, ImageError, MemoryError};
 use crate::installed::Installed;
 use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
-use crate::slot::inspect::{Counts, Emitted};
+use crate::slot::inspect::{Counts, Emitted, News};
 
 /// How a site reaches the code it is to run.
 #[derive(Debug)]
@@ -64,11 +64,15 @@ pub(crate) struct Writer {
     slots: Vec<SlotState>,
     /// Stubs found in images that were loaded late, not yet looked at.
     late: Vec<(&'static SlotCore, Found)>,
+    /// Between the handlers of a fork: what code memory holds.
+    snapshot: Vec<RegionSnapshot>,
+    /// In a child whose memory could not be made its own: why nothing can be replaced here.
+    refused: Option<String>,
 }
 
 impl Writer {
     pub(crate) const fn new() -> Self {
-        Self { images: None, slots: Vec::new(), late: Vec::new() }
+        Self { images: None, slots: Vec::new(), late: Vec::new(), snapshot: Vec::new(), refused: None }
     }
 
     fn images(&mut self) -> &mut Images {
@@ -113,6 +117,9 @@ impl Writer {
 
     /// Everything that may be refused. Nothing that a caller can see changes.
     fn prepare(&mut self, changes: &[Change]) -> Result<Vec<(usize, Vec<Next>)>, Error> {
+        if let Some(reason) = &self.refused {
+            return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
+        }
         self.adopt_new_images()?;
         let mut plans: Vec<(usize, Vec<Next>)> = Vec::with_capacity(changes.len());
         for change in changes {
@@ -301,7 +308,30 @@ impl Writer {
     }
 }
 
+/// Around a fork: see [`crate::sys::fork`].
 impl Writer {
+    pub(crate) fn before_fork(&mut self) {
+        self.snapshot = self.images().regions.iter().map(Region::snapshot).collect();
+    }
+
+    pub(crate) fn after_fork_in_parent(&mut self) {
+        self.snapshot = Vec::new();
+    }
+
+    pub(crate) fn after_fork_in_child(&mut self) {
+        let snapshot = core::mem::take(&mut self.snapshot);
+        let mut regions = self.images().regions.iter_mut().zip(&snapshot);
+        let refused = regions.try_for_each(|(region, snapshot)| region.privatise(snapshot)).err();
+        self.refused = refused.map(|error| error.to_string());
+    }
+}
+
+impl Writer {
+    /// What has happened to code memory since this was last asked.
+    pub(crate) fn news(&mut self) -> Vec<News> {
+        self.images().regions.iter_mut().flat_map(Region::news).collect()
+    }
+
     pub(crate) fn counts(&mut self) -> Counts {
         let mut counts = Counts { slots: self.slots.len(), ..Counts::default() };
         for site in self.slots.iter().flat_map(|state| &state.sites) {

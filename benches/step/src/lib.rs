@@ -1,0 +1,56 @@
+//! The interface that the benchmarks call: one method of about two cycles, whose result the next call takes.
+//!
+//! A crate of its own, as a plugin's interface is: the program and the shared library both depend on it.
+#![forbid(unsafe_code)]
+
+use hotcall::dispatch;
+
+/// What a stateless implementor mixes in, and a stateful one keeps.
+pub const KEY: u64 = 0x5dee_ce6d;
+
+/// The work of one call: short, so that the cost of the call shows, and nothing that a compiler can fold
+/// over many calls.
+#[inline(always)]
+#[must_use]
+pub const fn turn(x: u64, key: u64) -> u64 {
+    (x ^ key).rotate_left(9)
+}
+
+/// One step of a chain.
+#[dispatch]
+pub trait Step: Send + Sync {
+    /// The next value.
+    fn step(&self, x: u64) -> u64;
+}
+
+/// An implementor without bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stateless;
+
+impl Step for Stateless {
+    #[inline]
+    fn step(&self, x: u64) -> u64 {
+        turn(x, KEY)
+    }
+}
+
+/// An implementor that reads its own state.
+#[derive(Clone, Copy, Debug)]
+pub struct Stateful {
+    key: u64,
+}
+
+impl Stateful {
+    /// An implementor with this state; with [`KEY`] it does what [`Stateless`] does.
+    #[must_use]
+    pub const fn new(key: u64) -> Self {
+        Self { key }
+    }
+}
+
+impl Step for Stateful {
+    #[inline]
+    fn step(&self, x: u64) -> u64 {
+        turn(x, self.key)
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A static cannot be generic, so they are made by a macro that nests modules, ten in each, four deep. Each
 //! module adds its slots to a batch and calls through them; the functions of [`TREES`] are those of
-//! subtrees of 1, 10, 100, 1,000 and 10,000 slots.
+//! its subtrees.
 #![forbid(unsafe_code)]
 
 use hotcall::Batch;
@@ -58,21 +58,55 @@ macro_rules! ten {
 
 macro_rules! ten_leaves { () => { ten!(leaf); }; }
 macro_rules! hundred { () => { ten!(ten_leaves); }; }
-macro_rules! thousand { () => { ten!(hundred); }; }
 
+/// Slots of the largest tree, and the trees. Compiling ten thousand slots takes a minute, so a debug build,
+/// which measures nothing, has a hundred.
+#[cfg(debug_assertions)]
 mod all {
-    ten!(thousand);
+    ten!(ten_leaves);
+
+    pub(crate) const TREES: &[super::Tree] = &[
+        super::Tree { slots: 1, replace: a::a::replace, call: a::a::call },
+        super::Tree { slots: 10, replace: a::replace, call: a::call },
+        super::Tree { slots: 100, replace, call },
+    ];
 }
 
-/// Trees of 1, 10, 100, 1,000 and 10,000 slots; each is a part of the next.
-pub const TREES: [Tree; 5] = [
-    Tree { slots: 1, replace: all::a::a::a::a::replace, call: one },
-    Tree { slots: 10, replace: all::a::a::a::replace, call: all::a::a::a::call },
-    Tree { slots: 100, replace: all::a::a::replace, call: all::a::a::call },
-    Tree { slots: 1_000, replace: all::a::replace, call: all::a::call },
-    Tree { slots: 10_000, replace: all::replace, call: all::call },
-];
+#[cfg(not(debug_assertions))]
+macro_rules! thousand { () => { ten!(hundred); }; }
 
-fn one(x: u64) -> u64 {
-    all::a::a::a::a::call(x)
+#[cfg(not(debug_assertions))]
+mod all {
+    ten!(thousand);
+
+    pub(crate) const TREES: &[super::Tree] = &[
+        super::Tree { slots: 1, replace: a::a::a::a::replace, call: a::a::a::a::call },
+        super::Tree { slots: 10, replace: a::a::a::replace, call: a::a::a::call },
+        super::Tree { slots: 100, replace: a::a::replace, call: a::a::call },
+        super::Tree { slots: 1_000, replace: a::replace, call: a::call },
+        super::Tree { slots: 10_000, replace, call },
+    ];
+}
+
+/// Trees of 1, 10, 100, 1,000 and 10,000 slots; each is a part of the next. A debug build ends at 100.
+pub const TREES: &[Tree] = all::TREES;
+
+#[cfg(test)]
+mod tests {
+    use hotcall_bench_step::{KEY, turn};
+
+    use super::TREES;
+
+    #[test]
+    fn a_tree_calls_and_replaces_each_of_its_slots_once() -> Result<(), hotcall::Error> {
+        for tree in TREES {
+            let expected = (0..tree.slots).fold(1, |x, _| turn(x, KEY));
+            assert_eq!((tree.call)(1), expected);
+            let retired = hotcall::batch(|batch| (tree.replace)(batch, 7))?;
+            assert_eq!(retired.len(), tree.slots);
+            assert_eq!((tree.call)(1), (0..tree.slots).fold(1, |x, _| turn(x, 7)));
+            drop(hotcall::batch(|batch| (tree.replace)(batch, KEY))?);
+        }
+        Ok(())
+    }
 }

@@ -1,0 +1,67 @@
+//! The loop that every row runs: a chain of calls, in four placements.
+#![allow(unsafe_code)]
+
+use hotcall_bench_step::{KEY, turn};
+
+/// Calls of one run of a loop.
+pub const CALLS: u64 = 1 << 16;
+/// Copies of each loop, 16 bytes apart in the cacheline.
+pub const PLACEMENTS: usize = 4;
+/// What every chain begins with.
+pub const SEED: u64 = 0x0123_4567_89ab_cdef;
+
+/// Runs a chain: the value that it begins with, and the one that it ends with.
+pub type Loop = fn(u64) -> u64;
+
+/// A way to call, measured by name.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The name in tables and in the JSON.
+    pub name: String,
+    /// Whether the implementor reads state: compared with the `direct` and `dyn` rows that do.
+    pub stateful: bool,
+    /// What the name does not say.
+    pub note: &'static str,
+    /// The loop, in each placement.
+    pub loops: [Loop; PLACEMENTS],
+}
+
+impl Row {
+    /// A row.
+    #[must_use]
+    pub fn new(name: &str, stateful: bool, note: &'static str, loops: [Loop; PLACEMENTS]) -> Self {
+        Self { name: name.to_owned(), stateful, note, loops }
+    }
+}
+
+/// [`CALLS`] dependent calls, the loop's start at `P` times 16 bytes of a cacheline.
+#[inline(always)]
+pub fn chain<const P: usize>(seed: u64, mut call: impl FnMut(u64) -> u64) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: alignment and nops: changes no register, no flag, no memory, no stack.
+    unsafe {
+        core::arch::asm!(".p2align 6", ".skip {pad}, 0x90", pad = const P * 16,
+            options(nomem, nostack, preserves_flags));
+    }
+    let mut x = seed;
+    for _ in 0..CALLS {
+        x = call(x);
+    }
+    x
+}
+
+/// What a chain of so many calls must end with.
+#[must_use]
+pub fn expected(seed: u64, calls: u64) -> u64 {
+    (0..calls).fold(seed, |x, _| turn(x, KEY))
+}
+
+/// Makes a row of a loop: its body gets the placement and the seed, and runs `chain` with them.
+#[macro_export]
+macro_rules! row {
+    ($name:literal, $stateful:literal, $note:literal, |$place:ident, $seed:ident| $body:block) => {{
+        #[inline(never)]
+        fn run<const $place: usize>($seed: u64) -> u64 $body
+        $crate::compare::chain::Row::new($name, $stateful, $note, [run::<0>, run::<1>, run::<2>, run::<3>])
+    }};
+}

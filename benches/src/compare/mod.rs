@@ -1,0 +1,28 @@
+//! `compare`: what a patched call costs, beside everything that might be used instead.
+//!
+//! # Method
+//!
+//! * A row is a loop of [`chain::CALLS`] dependent calls: each takes the last one's result. Its result is compared
+//!   with the one computed without any call; a row that does no work stops the tool.
+//! * All rows of a group run in one process, in turn, for many rounds, each round beginning with another row:
+//!   what the machine does meanwhile (frequency, neighbours) falls on all of them alike.
+//! * Each loop exists in four copies, at 0, 16, 32 and 48 bytes of a cacheline. A row's figure is the median over
+//!   the copies of each copy's median; the fastest and the slowest copy are shown beside it.
+//! * `direct` is a call to a function that may not be inlined; `dyn` loads the trait object from memory at each
+//!   call, as any program must whose object can be replaced.
+
+pub mod chain;
+pub mod chart;
+pub mod counters;
+pub mod emitted;
+pub mod figure;
+pub mod groups;
+pub mod latency;
+pub mod measure;
+pub mod mix;
+pub mod plots;
+pub mod rows;
+pub mod swaps;
+pub mod table;
+pub mod threads;
+pub mod width;

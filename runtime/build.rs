@@ -14,9 +14,10 @@
 //! `HOTCALL_DECLARED_COMPILER` replaces the identity. It is for distributors who vouch that two compilers
 //! agree on every layout and every calling convention, and for tests.
 
-use std::env;
 use std::error::Error;
+use std::path::Path;
 use std::process::Command;
+use std::{env, fs, io};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -30,7 +31,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("the compiler's identity must be one line of text, not {compiler:?}").into());
     }
     println!("cargo::rustc-env=HOTCALL_COMPILER={compiler}");
+    println!("cargo::rerun-if-changed=src");
+    println!("cargo::rustc-env=HOTCALL_SOURCE={}-{:08x}", env!("CARGO_PKG_VERSION"), source(Path::new("src"))? as u32);
     choose_backend()
+}
+
+/// A hash (FNV-1a) of the runtime's own sources: while they are being edited the version says too little about the
+/// layouts that a plugin and its host share.
+fn source(folder: &Path) -> Result<u64, Box<dyn Error>> {
+    let mut entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, io::Error>>()?;
+    entries.sort();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut mix = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for path in entries {
+        if path.is_dir() {
+            mix(&source(&path)?.to_le_bytes());
+        } else {
+            mix(&fs::read(&path)?);
+        }
+    }
+    Ok(hash)
 }
 
 /// `--cfg patched` where calls are patched in place: on Linux x86-64, unless `--cfg hotcall_portable` says no.

@@ -38,7 +38,7 @@ pub const FORMAT: u32 = 1;
 #[cfg(target_os = "linux")]
 pub(crate) const SECTION: &str = "hotcall_plugin";
 
-const HOTCALL: &str = env!("CARGO_PKG_VERSION");
+const HOTCALL: &str = env!("HOTCALL_SOURCE");
 const COMPILER: &str = env!("HOTCALL_COMPILER");
 const LENGTH_AT: usize = 12;
 const FINGERPRINT_AT: usize = 16;

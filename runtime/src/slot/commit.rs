@@ -41,6 +41,11 @@ thread_local! {
     static WRITING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether the calling thread holds the writers' lock, or is about to.
+pub(crate) fn is_writing() -> bool {
+    WRITING.get()
+}
+
 /// The writers' lock, and the mark that this thread holds it.
 pub(crate) struct Writing {
     writer: MutexGuard<'static, Writer>,

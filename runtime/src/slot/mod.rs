@@ -14,7 +14,7 @@ use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Code, Implements, Interface, Stubs, Table};
-use crate::quiesce::{Guard, Section, SlowSection};
+use crate::quiesce::{Guard, Section, SlowSection, section};
 use crate::retired::Retired;
 
 #[cfg(patched)]
@@ -191,7 +191,7 @@ impl<D: Definition> Slot<D> {
     /// The result implements the slot's trait.
     #[inline]
     pub fn bind<'g>(&'static self, _guard: &'g Guard) -> Bound<'g, D> {
-        Bound::new(&self.core)
+        Bound::new_where_fetches_may_be_stale(&self.core)
     }
 
     /// The implementor that is installed now, and stays the same one for as long as the guard is held.
@@ -221,12 +221,20 @@ pub struct Entered<'s, D: Definition, S> {
     definition: PhantomData<fn() -> D>,
 }
 
-impl<D: Definition, S> Entered<'_, D, S> {
+impl<D: Definition> Entered<'_, D, Section> {
     /// What to call while the section lasts.
     #[inline(always)]
     #[must_use]
     pub fn bound(&self) -> Bound<'_, D> {
         Bound::new(self.core)
+    }
+}
+
+impl<D: Definition> Entered<'_, D, SlowSection> {
+    /// What to call while the section lasts.
+    #[must_use]
+    pub fn bound(&self) -> Bound<'_, D> {
+        Bound::new_where_fetches_may_be_stale(self.core)
     }
 }
 
@@ -242,6 +250,15 @@ impl<'g, D: Definition> Bound<'g, D> {
     #[inline(always)]
     fn new(core: &'g SlotCore) -> Self {
         Self { core: backend::BoundCore::new(core), definition: PhantomData }
+    }
+
+    /// Where no `membarrier` reaches this thread, it may have read the new `this` word, and hold the old
+    /// stub prefetched. The word was stored after the version was counted up, so asking again after reading it
+    /// is enough.
+    fn new_where_fetches_may_be_stale(core: &'g SlotCore) -> Self {
+        let bound = Self::new(core);
+        section::serialise_if_stale();
+        bound
     }
 
     /// For `#[dispatch]`: what the slot's method takes as its instance.

@@ -64,7 +64,9 @@ macro_rules! __stub {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stubs {
-    ($($stub:expr),* $(,)?) => { &[$($crate::__private::Code::new($stub as *const ())),*] };
+    ($($(#[$attribute:meta])* [$($stub:tt)*]),* $(,)?) => {
+        &[$($(#[$attribute])* $crate::__private::Code::new($($stub)* as *const ())),*]
+    };
 }
 
 /// For `#[dispatch]`: calls a slot's method on what is bound.

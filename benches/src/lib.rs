@@ -10,5 +10,7 @@ pub mod svg;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod code;
+#[cfg(target_os = "linux")]
+pub mod compare;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod seam;

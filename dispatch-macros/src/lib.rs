@@ -8,6 +8,7 @@ use proc_macro::TokenStream;
 
 mod dispatch;
 mod export;
+mod foreign;
 mod paths;
 mod slot;
 
@@ -32,4 +33,10 @@ pub fn slot(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
     export::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a trait of another crate one that slots can hold.
+#[proc_macro]
+pub fn foreign(input: TokenStream) -> TokenStream {
+    foreign::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

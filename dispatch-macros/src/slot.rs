@@ -43,6 +43,8 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
                 }
             }
 
+            impl #rt::Open for #definition {}
+
             unsafe impl #rt::Definition for #definition {
                 type Interface = #interface;
                 const NAME: &'static str =

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::Instance;
 use crate::interface::Implements;
-use crate::quiesce::{reclaimer, section};
-use crate::slot::{Change, Definition, Slot, commit};
+use crate::quiesce::{self, reclaimer};
+use crate::slot::{Change, Retarget, commit};
 
 /// Replaces in several slots under one barrier: all of them, or none.
 ///
@@ -15,7 +15,7 @@ use crate::slot::{Change, Definition, Slot, commit};
 /// that starts, through any of the slots, runs the new implementor. A thread that calls several of the slots in
 /// a row while the batch is under way may find some replaced and others not yet.
 ///
-/// Naming a slot twice installs the last.
+/// Naming a slot twice installs the last. The other one counts as replaced, too: it is in the result.
 ///
 /// ```
 /// # use hotcall::{dispatch, slot};
@@ -56,13 +56,15 @@ impl Batch {
     }
 
     /// Adds a change: `slot` is to hold `value`.
-    pub fn replace<D, T>(&mut self, slot: &'static Slot<D>, value: T) -> &mut Self
+    ///
+    /// `slot` is a slot, or the [`Control`](crate::Control) of one.
+    pub fn replace<S, T>(&mut self, slot: &'static S, value: T) -> &mut Self
     where
-        D: Definition,
+        S: Retarget,
         T: Send + Sync + 'static,
-        D::Interface: Implements<T>,
+        S::Interface: Implements<T>,
     {
-        let instance = Instance::<D::Interface>::new(value).into_raw();
+        let instance = Instance::<S::Interface>::new(value).into_raw();
         self.changes.push(Change::new(slot.__core(), instance));
         self
     }
@@ -125,11 +127,10 @@ impl RetiredBatch {
     ///
     /// # Errors
     ///
-    /// Itself, where the calling thread is inside a call through a slot or holds a guard: the wait would
-    /// never end.
+    /// Itself, where the wait would never end: see [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock).
     pub fn wait(self) -> Result<(), Self> {
         if !self.is_drained() {
-            if section::is_protected() {
+            if quiesce::would_deadlock() {
                 return Err(self);
             }
             reclaimer::hurry();

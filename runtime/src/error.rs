@@ -18,6 +18,15 @@ pub enum Error {
     Plugin(PluginError),
     /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`).
     Reentrant,
+    /// A chain has no element there.
+    NoElement {
+        /// The index.
+        index: usize,
+        /// How many elements the chain has.
+        len: usize,
+    },
+    /// The [`Patched`](crate::Patched) that a [`Remote`](crate::Remote) belongs to is gone.
+    HandleDropped,
 }
 
 /// Why executable memory could not be had.
@@ -210,10 +219,16 @@ impl fmt::Display for Error {
             Self::Memory(error) => error.fmt(f),
             Self::Image(error) => error.fmt(f),
             Self::Plugin(error) => error.fmt(f),
+            Self::NoElement { index, len } => {
+                write!(f, "the chain has no element {index}: it has {len}; ask for `len()` in the `edit` that uses it")
+            }
             Self::Reentrant => f.write_str(
                 "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
                  `batch` or a tracing event of one; begin it after they return",
             ),
+            Self::HandleDropped => {
+                f.write_str("the handle that this remote belongs to was dropped: nobody is left to call the instance")
+            }
         }
     }
 }
@@ -302,7 +317,7 @@ impl std::error::Error for Error {
             Self::Memory(error) => Some(error),
             Self::Image(error) => Some(error),
             Self::Plugin(error) => Some(error),
-            Self::Reentrant => None,
+            Self::Reentrant | Self::HandleDropped | Self::NoElement { .. } => None,
         }
     }
 }

@@ -77,8 +77,13 @@ impl Installed {
             if custody.abandoned { custody.instance.take() } else { None }
         };
         FREED.fetch_add(1, Ordering::Relaxed);
-        // Outside the lock: a destructor is the user's code.
-        drop(dropped);
+        // Outside the lock: a destructor is the user's code. It may panic, and others are still to be drained.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(dropped)));
+        if let Err(payload) = outcome {
+            tracing::error!(target: "hotcall", plugin = self.table.type_name(), "a replaced plugin panicked in its destructor");
+            // Dropping it might panic again.
+            core::mem::forget(payload);
+        }
     }
 
     /// The `Retired` was dropped: nobody will ask for the instance.

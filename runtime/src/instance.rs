@@ -39,6 +39,12 @@ impl RawInstance {
         Self { data, table: Table::of::<I, T>(), owned: true, keeper: None }
     }
 
+    /// Takes over a box.
+    pub(crate) fn from_box<I: ?Sized + Implements<T>, T: 'static>(value: Box<T>) -> Self {
+        let data = NonNull::from(Box::leak(value)).cast();
+        Self { data, table: Table::of::<I, T>(), owned: true, keeper: None }
+    }
+
     /// Borrows a static.
     pub(crate) fn borrowed(data: NonNull<()>, table: &'static Table) -> Self {
         Self { data, table, owned: false, keeper: None }

@@ -74,8 +74,14 @@ pub unsafe trait Interface: 'static {
 ///
 /// # Safety
 ///
-/// Only `#[dispatch]` implements it. Entry `i` of `METHODS` is an `extern "C-unwind"` function with the
+/// Only `#[dispatch]` and `foreign!` implement it. Entry `i` of `METHODS` is an `extern "C-unwind"` function with the
 /// signature that the interface gives method `i`, sound to call with a pointer to a live `T`.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` cannot stand behind `{Self}`",
+    label = "`{T}` does not implement what `{Self}` asks for",
+    note = "what a slot holds implements the slot's trait, or is a function or closure of the slot's type: a closure's \
+            arguments are written with their types, `|x: u32| ..`"
+)]
 pub unsafe trait Implements<T>: Interface {
     /// The code of each method for `T`.
     const METHODS: &'static [Code];
@@ -85,9 +91,19 @@ pub unsafe trait Implements<T>: Interface {
 ///
 /// # Safety
 ///
-/// Only `#[dispatch]` implements it. `STUBS` holds the address of each method's stub, or nothing where the
-/// backend has none.
+/// Only `#[dispatch]` and `foreign!` implement it. `STUBS` holds the address of each method's stub, or nothing where
+/// the backend has none. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the type of a slot",
+    label = "no slot can hold this",
+    note = "mark the trait `#[dispatch]`, name its associated types, as in `dyn Codec<Error = E>`, and let its methods \
+            take `&self`; for a trait with `&mut self` own a `Patched<dyn Trait>`; for a trait of another crate see \
+            `hotcall::foreign!`"
+)]
 pub unsafe trait Stubs<D>: Interface {
+    /// The type of the static.
+    type Static;
+
     /// The stubs, in the order of the methods.
     const STUBS: &'static [Code];
 }

@@ -56,10 +56,12 @@ mod arch;
 #[cfg(patched)]
 mod arena;
 mod batch;
+mod chain;
 mod error;
 mod installed;
 mod instance;
 mod interface;
+mod patched;
 mod plugin;
 #[cfg(patched)]
 mod primitive;
@@ -74,15 +76,18 @@ mod sys;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
 pub use batch::{Batch, RetiredBatch, batch};
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
-pub use hotcall_macros::{dispatch, export, slot};
+pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Interface, Method};
+pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
 pub use retired::{Retired, WaitError};
-pub use slot::{Bound, Held, Slot};
+pub use slot::backend::patch_callers;
+pub use slot::{Bound, Control, Held, Retarget, Slot, Target};
 pub use stats::{Stats, stats};
 
 /// How calls reach a slot's implementor.

@@ -6,7 +6,10 @@ pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::emitted;
 pub use crate::slot::inspect::Emitted;
 pub use crate::instance::Instance;
-pub use crate::slot::{Bound, Definition, Entered, Held, Slot, SlotCore};
+pub use crate::patched::Patched;
+pub use crate::slot::{
+    Bound, Control, Definition, Entered, Function, Held, MaybeEmpty, Open, Retarget, Slot, SlotCore, table_of,
+};
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{__call as call, __stub as stub, __stubs as stubs};
@@ -23,6 +26,14 @@ register!(bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64)
 
 /// For `#[dispatch]`: refuses a type of the user's that has the name of a primitive.
 pub const fn assert_register<T: Register>() {}
+
+/// What the expansion of `#[dispatch]` names for chains.
+pub mod chain {
+    pub use crate::chain::inspect::EmittedChain;
+    pub use crate::chain::link::{EntryPoint, links};
+    pub use crate::chain::rule::{Class, Combine, MethodRule, Word, again, entry_point, step};
+    pub use crate::chain::{BoundChain, Chain, Chainable, First};
+}
 
 /// What the expansion of `export!` names.
 pub mod plugin {

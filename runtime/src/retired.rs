@@ -8,12 +8,18 @@ use std::time::{Duration, Instant};
 use crate::installed::Installed;
 use crate::instance::Instance;
 use crate::interface::Interface;
-use crate::quiesce::{reclaimer, section};
+use crate::quiesce::{self, reclaimer};
 
 /// An instance that has been replaced. New calls do not reach it; older ones may still be inside.
 ///
 /// [`wait`](Self::wait) for it to have it back, or drop it: then the runtime drops the instance, on a
-/// thread of its own, when no thread can be inside any more.
+/// thread of its own, when no thread can be inside any more. If none can be by then, it is dropped right here.
+///
+/// * It drains without anybody calling again, and without anybody waiting.
+/// * It drains when the guards and the calls that were there at the replacement have ended: also those of other
+///   slots, which are not told apart. While one of them lasts, replacing goes on and only freeing waits.
+/// * A plugin's destructor, on the runtime's thread, may call slots and replace what is in them; it may not wait
+///   ([`WaitError::WouldDeadlock`]). If it panics, the panic is reported as a `tracing` event and goes no further.
 #[must_use = "drop it to let the runtime free the old instance, or wait to have it back"]
 pub struct Retired<I: ?Sized + Interface> {
     installed: Arc<Installed>,
@@ -29,8 +35,9 @@ unsafe impl<I: ?Sized + Interface> Sync for Retired<I> {}
 
 /// Why a wait ended without the instance. Nothing is lost: the retirement is inside.
 pub enum WaitError<I: ?Sized + Interface> {
-    /// The calling thread is inside a call through a slot, or holds a guard: the wait would never end, for
-    /// the instance may be what this very thread is inside of.
+    /// The calling thread is inside a call through a slot or holds a guard, so that the instance may be what
+    /// this very thread is inside of; or it is inside `replace_with`, or runs the destructor of a replaced
+    /// plugin, which the end of the wait needs done. The wait would never end.
     WouldDeadlock(Retired<I>),
     /// The time is up.
     TimedOut(Retired<I>),
@@ -45,8 +52,10 @@ impl<I: ?Sized + Interface> Retired<I> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::WouldDeadlock`] where the calling thread is inside a call through any slot, or holds a
-    /// [`Guard`](crate::Guard).
+    /// [`WaitError::WouldDeadlock`] where the calling thread is inside a call through any slot or holds a
+    /// [`Guard`](crate::Guard), and inside `replace_with` and destructors that the runtime runs. Nothing is
+    /// lost: [`WaitError::into_retired`] gives the retirement back. An instance that has drained already is
+    /// given back anywhere.
     pub fn wait(self) -> Result<Instance<I>, WaitError<I>> {
         self.wait_until(None)
     }
@@ -62,7 +71,7 @@ impl<I: ?Sized + Interface> Retired<I> {
 
     fn wait_until(self, deadline: Option<Instant>) -> Result<Instance<I>, WaitError<I>> {
         if !self.is_drained() {
-            if section::is_protected() {
+            if quiesce::would_deadlock() {
                 return Err(WaitError::WouldDeadlock(self));
             }
             reclaimer::hurry();
@@ -126,8 +135,9 @@ impl<I: ?Sized + Interface> fmt::Display for WaitError<I> {
         match self {
             Self::WouldDeadlock(retired) => write!(
                 f,
-                "waiting for `{}` would never end: this thread is inside a call through a slot, or holds a guard; \
-                 wait after the call returned and the guard was dropped, or on another thread",
+                "waiting for `{}` would never end: this thread is inside a call through a slot, a destructor that the \
+                 runtime runs or `replace_with`, or holds a guard; wait after it returned and the guard was dropped, \
+                 or on another thread",
                 retired.type_name()
             ),
             Self::TimedOut(retired) => {

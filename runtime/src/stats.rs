@@ -22,7 +22,9 @@ pub struct Stats {
     pub slots: usize,
     /// Stubs of those slots, all copies counted.
     pub sites: usize,
-    /// Stubs that jump to a thunk, because their slot has not settled yet.
+    /// Call instructions of the program that are patched past those stubs.
+    pub callers: usize,
+    /// Thunks in use, because their slot has not settled yet.
     pub thunks: usize,
     /// Trampolines to code out of reach.
     pub trampolines: usize,
@@ -56,6 +58,7 @@ pub fn stats() -> Stats {
         let counts = writer.counts();
         stats.slots = counts.slots;
         stats.sites = counts.sites;
+        stats.callers = counts.callers;
         stats.thunks = counts.thunks;
         stats.trampolines = counts.trampolines;
         stats.images = counts.regions;

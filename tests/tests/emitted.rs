@@ -43,6 +43,21 @@ static FIRST: dyn Three = Empty;
 #[slot]
 static SECOND: dyn Three = Small(1);
 
+/// Calls at many alignments: some can be patched in place, some cannot.
+#[inline(never)]
+fn many_callers(x: u64) -> u64 {
+    macro_rules! calls {
+        ($($n:literal)*) => { 0 $(+ FIRST.one(core::hint::black_box(x)) + $n * 0)* };
+    }
+    let first = calls!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+    let guard = hotcall::pin();
+    let bound = FIRST.bind(&guard);
+    macro_rules! bound_calls {
+        ($($n:literal)*) => { 0 $(+ bound.one(core::hint::black_box(x)) + $n * 0)* };
+    }
+    first + bound_calls!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+}
+
 /// Reads what is executed, not what was meant to be.
 fn code(address: usize, length: usize) -> Vec<u8> {
     let bytes = core::ptr::with_exposed_provenance::<u8>(address);
@@ -63,6 +78,12 @@ fn check(one: &Emitted) {
         "stub" => {
             assert_eq!(one.address % 8, 3, "{one:x?}: the opcode is not at 3 mod 8");
             assert_eq!(found[0].code(), Code::Jmp_rel32_64, "{one:x?}");
+            assert_eq!(found[0].len(), 5);
+            assert_eq!(found[0].near_branch_target() as usize, one.target, "{one:x?}");
+        }
+        "caller" => {
+            assert!((one.address + 1) % 8 <= 4, "{one:x?}: the displacement crosses an aligned quadword");
+            assert!(matches!(found[0].code(), Code::Call_rel32_64 | Code::Jmp_rel32_64), "{one:x?}");
             assert_eq!(found[0].len(), 5);
             assert_eq!(found[0].near_branch_target() as usize, one.target, "{one:x?}");
         }
@@ -95,7 +116,9 @@ fn check_jump(one: &Emitted, jump: &Instruction) {
 
 #[test]
 fn all_that_is_emitted_is_what_it_should_be() {
+    hotcall::patch_callers(true);
     let guard = hotcall::pin();
+    assert_eq!(many_callers(1), 32);
     assert_eq!(FIRST.one(1), 1);
     drop(FIRST.replace(Large([0; 100])).unwrap());
     drop(SECOND.replace(Empty).unwrap());
@@ -105,7 +128,7 @@ fn all_that_is_emitted_is_what_it_should_be() {
     };
     assert!(stubs_of(&slots, "FIRST") >= 3 && stubs_of(&slots, "SECOND") >= 3);
     let thunks = slots.iter().filter(|one| one.kind == "thunk").count();
-    assert_eq!(thunks, stubs_of(&slots, "FIRST"), "while a guard is held, only the stateful one has thunks");
+    assert_eq!(thunks, 3, "a thunk for each method; while a guard is held, only the stateful one has thunks");
     slots.iter().for_each(check);
     assert_eq!(FIRST.two(&mut [0; 3]), "3Large");
     assert_eq!(SECOND.three(1.0, [2; 4]), 3.0);
@@ -118,7 +141,10 @@ fn all_that_is_emitted_is_what_it_should_be() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let settled = emitted().unwrap();
-    assert!(settled.iter().all(|one| one.kind == "stub"));
+    assert!(settled.iter().all(|one| matches!(one.kind, "stub" | "caller")));
+    let callers = settled.iter().filter(|one| one.kind == "caller").count();
+    assert!(callers > 10, "of 32 call instructions only {callers} can be patched in place");
+    assert_eq!(many_callers(1), 32 * 801);
     settled.iter().for_each(check);
     assert_eq!(FIRST.one(1), 801);
 

@@ -56,8 +56,17 @@ macro_rules! ten {
     (@call $x:ident $($name:ident)*) => {{ $(let $x = $name::call($x);)* $x }};
 }
 
-macro_rules! ten_leaves { () => { ten!(leaf); }; }
-macro_rules! hundred { () => { ten!(ten_leaves); }; }
+macro_rules! ten_leaves {
+    () => {
+        ten!(leaf);
+    };
+}
+#[cfg(not(debug_assertions))]
+macro_rules! hundred {
+    () => {
+        ten!(ten_leaves);
+    };
+}
 
 /// Slots of the largest tree, and the trees. Compiling ten thousand slots takes a minute, so a debug build,
 /// which measures nothing, has a hundred.
@@ -73,7 +82,11 @@ mod all {
 }
 
 #[cfg(not(debug_assertions))]
-macro_rules! thousand { () => { ten!(hundred); }; }
+macro_rules! thousand {
+    () => {
+        ten!(hundred);
+    };
+}
 
 #[cfg(not(debug_assertions))]
 mod all {

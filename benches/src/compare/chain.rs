@@ -22,6 +22,8 @@ pub struct Row {
     pub stateful: bool,
     /// What the name does not say.
     pub note: &'static str,
+    /// What the loop must end with, begun with [`SEED`].
+    pub expected: u64,
     /// The loop, in each placement.
     pub loops: [Loop; PLACEMENTS],
 }
@@ -30,7 +32,21 @@ impl Row {
     /// A row.
     #[must_use]
     pub fn new(name: &str, stateful: bool, note: &'static str, loops: [Loop; PLACEMENTS]) -> Self {
-        Self { name: name.to_owned(), stateful, note, loops }
+        Self { name: name.to_owned(), stateful, note, expected: expected(SEED, CALLS), loops }
+    }
+
+    /// The same row under another name, each of whose calls does the work so many times.
+    #[must_use]
+    pub fn named(mut self, name: String, turns: u64) -> Self {
+        (self.name, self.expected) = (name, expected(SEED, CALLS * turns));
+        self
+    }
+
+    /// The same row, whose loop ends with another value.
+    #[must_use]
+    pub fn expecting(mut self, expected: u64) -> Self {
+        self.expected = expected;
+        self
     }
 }
 

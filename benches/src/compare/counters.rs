@@ -18,7 +18,7 @@ pub struct Counts {
 }
 
 /// The four counters, opened together.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "perf_event::Group has none")]
 pub struct Counters {
     group: Group,
     counters: [Counter; 4],
@@ -28,8 +28,12 @@ impl Counters {
     /// Opens them for the calling thread. None in most virtual machines, and where `perf_event_paranoid` forbids.
     #[must_use]
     pub fn open() -> Option<Self> {
-        let events =
-            [Hardware::CPU_CYCLES, Hardware::INSTRUCTIONS, Hardware::BRANCH_INSTRUCTIONS, Hardware::BRANCH_MISSES];
+        let events = [
+            Hardware::CPU_CYCLES,
+            Hardware::INSTRUCTIONS,
+            Hardware::BRANCH_INSTRUCTIONS,
+            Hardware::BRANCH_MISSES,
+        ];
         let mut group = Group::new().ok()?;
         let mut open = |event| group.add(&Builder::new(event)).ok();
         let counters = [open(events[0])?, open(events[1])?, open(events[2])?, open(events[3])?];

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::chain::{CALLS, PLACEMENTS, Row, SEED, expected};
+use super::chain::{CALLS, PLACEMENTS, Row, SEED};
 use super::counters::{Counters, Counts};
 use super::figure::Figure;
 
@@ -24,7 +24,10 @@ pub struct WrongResult {
 impl core::fmt::Display for WrongResult {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { row, found, expected } = self;
-        write!(f, "row `{row}` computed {found:#x} instead of {expected:#x}: it does not do the work it is timed for")
+        write!(
+            f,
+            "row `{row}` computed {found:#x} instead of {expected:#x}: it does not do the work it is timed for"
+        )
     }
 }
 
@@ -36,8 +39,8 @@ impl std::error::Error for WrongResult {}
 ///
 /// The first row that computes something else.
 pub fn check(rows: &[Row]) -> Result<(), WrongResult> {
-    let expected = expected(SEED, CALLS);
     for row in rows {
+        let expected = row.expected;
         for run in row.loops {
             let found = run(SEED);
             if found != expected {
@@ -55,7 +58,6 @@ pub fn check(rows: &[Row]) -> Result<(), WrongResult> {
 /// A row that computes something else than it should, in any of its runs.
 pub fn measure(group: &str, rows: &[Row], budget: Duration) -> Result<Vec<Figure>, WrongResult> {
     check(rows)?;
-    let expected = expected(SEED, CALLS);
     let mut counters = Counters::open();
     let slice = budget.div_f64((rows.len() * PLACEMENTS * ROUNDS) as f64);
     let mut samples = vec![[const { Vec::new() }; PLACEMENTS]; rows.len()];
@@ -66,14 +68,13 @@ pub fn measure(group: &str, rows: &[Row], budget: Duration) -> Result<Vec<Figure
             let row = &rows[index];
             eprint!("\r{group}: round {}/{ROUNDS}, {:<28}", round + 1, row.name);
             let _progress_only = std::io::stderr().flush();
-            for placement in 0..PLACEMENTS {
-                let run = row.loops[placement];
-                let sample = sample(run, slice, expected).map_err(|found| WrongResult {
+            for (run, samples) in row.loops.into_iter().zip(&mut samples[index]) {
+                let sample = sample(run, slice, row.expected).map_err(|found| WrongResult {
                     row: row.name.clone(),
                     found,
-                    expected,
+                    expected: row.expected,
                 })?;
-                samples[index][placement].push(sample);
+                samples.push(sample);
             }
             if round == 0
                 && let Some(counters) = &mut counters
@@ -131,7 +132,11 @@ pub fn summarise(figure: Figure, placements: &[Vec<f64>]) -> Figure {
 
 /// The value below which this share of the values lies, between two of them by interpolation.
 #[must_use]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a slice, not negative")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a place in a slice, not negative"
+)]
 pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -142,6 +147,8 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use hotcall_bench_step::{Stateless, Step};
+
     use super::super::chain::{Row, chain};
     use super::{check, quantile};
     use crate::row;
@@ -149,8 +156,18 @@ mod tests {
     #[test]
     fn a_row_that_does_no_work_is_refused() {
         let idle: Row = row!("idle", false, "", |P, seed| { chain::<P>(seed, |x| x) });
-        let error = check(&[idle]).map(|()| String::new()).unwrap_or_else(|error| error.to_string());
-        assert!(error.contains("row `idle` computed"), "{error}");
+        let half: Row = row!("half", false, "", |P, seed| {
+            let mut every_other = false;
+            chain::<P>(seed, |x| {
+                every_other = !every_other;
+                if every_other { Stateless.step(x) } else { x }
+            })
+        });
+        for row in [idle, half] {
+            let error =
+                check(core::slice::from_ref(&row)).map_or_else(|error| error.to_string(), |()| String::new());
+            assert!(error.contains(&format!("row `{}` computed", row.name)), "{error}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_a_dash() {
         let figure = Figure { ns_per_call: Some(1.234), ..Figure::new("g", "row") }.with("slots", 10);
-        let text = calls("title", &[figure.clone()]);
+        let text = calls("title", std::slice::from_ref(&figure));
         assert!(text.contains("1.23") && text.contains(" - "), "{text}");
         let text = columns("title", &[figure], &[("slots", "slots", 0), ("p50_ns", "p50 ns", 0)]);
         assert!(text.ends_with("10             -\n"), "{text}");

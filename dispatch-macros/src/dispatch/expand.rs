@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use super::method::{Method, Undispatched, primitive, tidy};
-use super::rewrite::associated_parameter;
+use super::rewrite::{ASSOCIATED, associated_parameter};
 use super::trait_item::Trait;
 use crate::paths::crate_path;
 
@@ -43,7 +43,7 @@ impl Names {
     }
 }
 
-pub(crate) fn expansion(of: &Trait) -> TokenStream {
+pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
     let krate = crate_path();
     let context = Context { of, rt: quote!(#krate::__private) };
     let functions = of.methods.iter().enumerate().map(|(number, method)| context.functions(number, method));
@@ -55,6 +55,7 @@ pub(crate) fn expansion(of: &Trait) -> TokenStream {
         #[allow(
             non_upper_case_globals,
             improper_ctypes_definitions,
+            deprecated,
             clippy::all,
             clippy::pedantic,
             clippy::undocumented_unsafe_blocks,
@@ -65,6 +66,7 @@ pub(crate) fn expansion(of: &Trait) -> TokenStream {
             #(#functions)*
             #tables
             #implementations
+            #chains
         };
     }
 }
@@ -72,12 +74,12 @@ pub(crate) fn expansion(of: &Trait) -> TokenStream {
 impl Context<'_> {
     /// The generic parameter for an implementor.
     fn implementor(&self) -> Ident {
-        Ident::new("__Implementor", Span::mixed_site())
+        Ident::new("__HotcallImplementor", Span::mixed_site())
     }
 
     /// The generic parameter for a slot's definition.
     fn definition(&self) -> Ident {
-        Ident::new("__Slot", Span::mixed_site())
+        Ident::new("__HotcallSlot", Span::mixed_site())
     }
 
     /// What is demanded of a slot's definition.
@@ -90,7 +92,7 @@ impl Context<'_> {
         let rt = &self.rt;
         let names = Names::new(number);
         let Names { index, next_index, shim, default, stub, invoke, slowly, through_table } = &names;
-        let Method { cfgs, name, lifetimes, arguments, argument_types, result, this_lifetime, .. } = method;
+        let Method { cfgs, name, lifetimes, arguments, argument_types, result, this_lifetime, predicates: own, .. } = method;
         let Trait { parameters, arguments: generics, path, bound, predicates, .. } = self.of;
         let (implementor, definition) = (self.implementor(), self.definition());
         let definition_predicates = self.definition_predicates();
@@ -155,10 +157,11 @@ impl Context<'_> {
             where
                 #definition_predicates,
                 #(#predicates,)*
+                #(#own,)*
             {
                 let __entered = __slot.__enter_slowly();
                 let __bound = __entered.bound();
-                #invoke(&__bound #(, #arguments)*)
+                #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
             }
         });
         let for_slots = self.of.lends_shared().then(|| quote! {
@@ -173,6 +176,7 @@ impl Context<'_> {
             where
                 #definition_predicates,
                 #(#predicates,)*
+                #(#own,)*
             {
                 unsafe { #from_default }
             }
@@ -190,6 +194,7 @@ impl Context<'_> {
                 where
                     #definition_predicates,
                     #(#predicates,)*
+                #(#own,)*
             }
 
             #(#cfgs)*
@@ -201,6 +206,7 @@ impl Context<'_> {
             where
                 #definition_predicates,
                 #(#predicates,)*
+                #(#own,)*
             {
                 #through_stub
             }
@@ -220,6 +226,7 @@ impl Context<'_> {
             where
                 #implementor: #bound + 'static,
                 #(#predicates,)*
+                #(#own,)*
             {
                 unsafe { #from_instance }
             }
@@ -236,6 +243,7 @@ impl Context<'_> {
             ) -> #result
             where
                 #(#predicates,)*
+                #(#own,)*
             {
                 let __method = unsafe { #rt::core::mem::transmute::<*const (), #erased>(__code.as_ptr()) };
                 #from_table
@@ -249,7 +257,7 @@ impl Context<'_> {
         let Trait { parameters, arguments: generics, bound, predicates, methods, .. } = self.of;
         let (implementor, definition, interface) = (self.implementor(), self.definition(), self.of.interface());
         let definition_predicates = self.definition_predicates();
-        let interface_name = tidy(&interface.to_string().replace("__Assoc", "")).replace("<>", "");
+        let interface_name = tidy(&interface.to_string().replace(ASSOCIATED, "")).replace("<>", "");
         let description = methods.iter().map(|method| {
             let Method { cfgs, text, static_types, name, .. } = method;
             let name = name.to_string();
@@ -271,7 +279,7 @@ impl Context<'_> {
         });
         let stubs = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);
-            quote!(#(#cfgs)* #stub::<#(#generics,)* #definition>)
+            quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
         });
         let stubs = self.of.lends_shared().then(|| quote! {
             unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
@@ -279,6 +287,7 @@ impl Context<'_> {
                 #definition_predicates,
                 #(#predicates,)*
             {
+                type Static = #rt::Slot<#definition>;
                 const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
             }
         });
@@ -310,7 +319,7 @@ impl Context<'_> {
     /// The trait, for what calls its methods.
     fn implementations(&self) -> TokenStream {
         let rt = &self.rt;
-        let Trait { parameters, predicates, methods, is_static, .. } = self.of;
+        let Trait { parameters, arguments: generics, predicates, methods, is_static, .. } = self.of;
         let (definition, interface) = (self.definition(), self.of.interface());
         let definition_predicates = self.definition_predicates();
         let lends_shared = self.of.lends_shared();
@@ -323,9 +332,11 @@ impl Context<'_> {
                     match #rt::Slot::__enter(self) {
                         #rt::core::option::Option::Some(__entered) => {
                             let __bound = __entered.bound();
-                            #invoke(&__bound #(, #arguments)*)
+                            #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
                         }
-                        #rt::core::option::Option::None => #slowly(self #(, #arguments)*),
+                        #rt::core::option::Option::None => {
+                            #slowly::<#(#generics,)* #definition>(self #(, #arguments)*)
+                        }
                     }
                 }
             };
@@ -336,7 +347,7 @@ impl Context<'_> {
         let bound = (lends_shared && !is_static).then(|| {
             let body = |names: &Names, method: &Method| {
                 let (invoke, arguments) = (&names.invoke, &method.arguments);
-                quote!(#invoke(self #(, #arguments)*))
+                quote!(#invoke::<#(#generics,)* #definition>(self #(, #arguments)*))
             };
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
@@ -347,7 +358,7 @@ impl Context<'_> {
             let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
             quote! {
                 let (__this, __code) = (self.__this().cast_const(), self.__method(#index));
-                unsafe { #through_table(__this, __code #(, #arguments)*) }
+                unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
             }
         };
         let header = quote!(<#(#parameters),*>);

@@ -6,6 +6,7 @@ use syn::visit_mut::VisitMut;
 use syn::{Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
 
 use super::rewrite::{Associated, Elided, Static};
+use super::trait_item::mentions_self;
 
 /// A method that is dispatched.
 pub(crate) struct Method {
@@ -30,6 +31,8 @@ pub(crate) struct Method {
     /// For functions outside the trait: associated types are parameters, elided lifetimes of the result named.
     pub(crate) argument_types: Vec<Type>,
     pub(crate) result: Type,
+    /// The method's own `where` clause, for those functions.
+    pub(crate) predicates: Vec<TokenStream>,
     /// All types of the signature, without their lifetimes: for sizes. The result's is last.
     pub(crate) static_types: Vec<Type>,
 }
@@ -94,7 +97,7 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
     let mut static_types: Vec<Type> = argument_types.clone();
     static_types.push(result.clone());
     for ty in &mut static_types {
-        Static.visit_type_mut(ty);
+        Static::default().visit_type_mut(ty);
     }
 
     Ok(Kind::Dispatched(Box::new(Method {
@@ -109,6 +112,7 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
         arguments,
         argument_types,
         result,
+        predicates: predicates(signature, associated)?,
         static_types,
         signature: renamed,
     })))
@@ -177,6 +181,27 @@ fn wants_sized(signature: &Signature) -> bool {
                     if bound.path.segments.last().is_some_and(|last| last.ident == "Sized"))
             })
     })
+}
+
+/// The `where` clause for functions outside the trait. What it says of `Self` alone are lifetimes, which hold.
+fn predicates(signature: &Signature, associated: &[Ident]) -> syn::Result<Vec<TokenStream>> {
+    let mut predicates = Vec::new();
+    for predicate in signature.generics.where_clause.iter().flat_map(|clause| &clause.predicates) {
+        let mut rewritten = predicate.clone();
+        Associated { names: associated }.visit_where_predicate_mut(&mut rewritten);
+        if !mentions_self(&rewritten.to_token_stream()) {
+            predicates.push(rewritten.to_token_stream());
+        } else if let syn::WherePredicate::Type(bounds) = predicate
+            && bounds.bounds.iter().any(|bound| matches!(bound, syn::TypeParamBound::Trait(_)))
+        {
+            return Err(syn::Error::new_spanned(
+                predicate,
+                "a bound on `Self` of one method cannot be dispatched, for a slot's implementors are only known to \
+                 implement the trait: make it a supertrait",
+            ));
+        }
+    }
+    Ok(predicates)
 }
 
 /// Gives the arguments plain names; their names and types.

@@ -8,6 +8,7 @@
 //! * `Interface`, `Implements` and `Stubs` for `dyn Trait`, which hand their addresses to the runtime;
 //! * the trait itself for what calls them: `Slot`, `Bound`, `Instance`, `Held`.
 
+mod chain;
 mod expand;
 mod method;
 mod rewrite;
@@ -20,9 +21,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     if !arguments.is_empty() {
         return Err(syn::Error::new_spanned(arguments, "#[dispatch] takes no arguments"));
     }
-    let item: ItemTrait = syn::parse2(item)?;
+    let mut item: ItemTrait = syn::parse2(item)?;
+    let rules = chain::Rules::take(&mut item)?;
     let analysed = trait_item::Trait::analyse(&item)?;
-    let expansion = expand::expansion(&analysed);
+    let chains = chain::expansion(&analysed, &rules)?;
+    let expansion = expand::expansion(&analysed, &chains);
     Ok(quote::quote! {
         #item
         #expansion

@@ -4,9 +4,12 @@ use proc_macro2::Span;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Ident, Lifetime, Type};
 
+/// What the names of those parameters begin with.
+pub(crate) const ASSOCIATED: &str = "__HotcallAssoc";
+
 /// The generic parameter that stands for an associated type.
 pub(crate) fn associated_parameter(name: &Ident) -> Ident {
-    Ident::new(&format!("__Assoc{name}"), name.span())
+    Ident::new(&format!("{ASSOCIATED}{name}"), name.span())
 }
 
 /// Replaces `Self::Name` by the parameter that stands for it.
@@ -66,19 +69,66 @@ impl VisitMut for Elided {
     fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut syn::ParenthesizedGenericArguments) {}
 }
 
-/// Replaces every lifetime by `'static`, and adds it where one is left out: for sizes.
-pub(crate) struct Static;
+/// Replaces every lifetime by `'static`, and adds it where one is left out: for sizes. Those that a `for<'a>`
+/// inside the type binds stay, and so do those that a function pointer leaves out.
+#[derive(Default)]
+pub(crate) struct Static {
+    bound: Vec<Ident>,
+    /// How many function types this is inside of.
+    functions: usize,
+}
+
+impl Static {
+    fn binding(&mut self, lifetimes: Option<&syn::BoundLifetimes>, inside: impl FnOnce(&mut Self)) {
+        let before = self.bound.len();
+        for parameter in lifetimes.iter().flat_map(|bound| &bound.lifetimes) {
+            if let syn::GenericParam::Lifetime(parameter) = parameter {
+                self.bound.push(parameter.lifetime.ident.clone());
+            }
+        }
+        inside(self);
+        self.bound.truncate(before);
+    }
+}
 
 impl VisitMut for Static {
     fn visit_type_reference_mut(&mut self, node: &mut syn::TypeReference) {
-        node.lifetime = Some(Lifetime::new("'static", Span::mixed_site()));
-        self.visit_type_mut(&mut node.elem);
+        if node.lifetime.is_none() && self.functions == 0 {
+            node.lifetime = Some(Lifetime::new("'static", Span::mixed_site()));
+        }
+        visit_mut::visit_type_reference_mut(self, node);
     }
 
     fn visit_lifetime_mut(&mut self, node: &mut Lifetime) {
-        *node = Lifetime::new("'static", node.span());
+        let elided_by_a_function = node.ident == "_" && self.functions != 0;
+        if !elided_by_a_function && !self.bound.contains(&node.ident) {
+            *node = Lifetime::new("'static", node.span());
+        }
     }
 
-    fn visit_type_fn_ptr_mut(&mut self, _: &mut syn::TypeFnPtr) {}
-    fn visit_parenthesized_generic_arguments_mut(&mut self, _: &mut syn::ParenthesizedGenericArguments) {}
+    fn visit_type_mut(&mut self, node: &mut Type) {
+        // A function may return `!`, but nothing else names it on stable; its size is that of nothing.
+        if let Type::Never(_) = node
+            && self.functions == 0
+        {
+            *node = syn::parse_quote!(());
+        }
+        visit_mut::visit_type_mut(self, node);
+    }
+
+    fn visit_type_fn_ptr_mut(&mut self, node: &mut syn::TypeFnPtr) {
+        self.functions += 1;
+        self.binding(node.lifetimes.clone().as_ref(), |this| visit_mut::visit_type_fn_ptr_mut(this, node));
+        self.functions -= 1;
+    }
+
+    fn visit_trait_bound_mut(&mut self, node: &mut syn::TraitBound) {
+        self.binding(node.lifetimes.clone().as_ref(), |this| visit_mut::visit_trait_bound_mut(this, node));
+    }
+
+    fn visit_parenthesized_generic_arguments_mut(&mut self, node: &mut syn::ParenthesizedGenericArguments) {
+        self.functions += 1;
+        visit_mut::visit_parenthesized_generic_arguments_mut(self, node);
+        self.functions -= 1;
+    }
 }

@@ -175,7 +175,7 @@ fn demands_static(bound: &TypeParamBound) -> bool {
     }
 }
 
-fn mentions_self(tokens: &TokenStream) -> bool {
+pub(crate) fn mentions_self(tokens: &TokenStream) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         proc_macro2::TokenTree::Ident(ident) => ident == "Self",
         proc_macro2::TokenTree::Group(group) => mentions_self(&group.stream()),

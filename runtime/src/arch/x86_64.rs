@@ -57,15 +57,15 @@ pub(crate) const THUNK_LEN: usize = FAR_THUNK_LEN;
 /// The alignment that thunks and trampolines are emitted for.
 pub(crate) const CODE_ALIGN: usize = 16;
 
-const JMP: u8 = 0xe9;
-const CALL: u8 = 0xe8;
+pub(super) const JMP: u8 = 0xe9;
+pub(super) const CALL: u8 = 0xe8;
 const NEAR_THUNK_LEN: usize = 16;
 const FAR_THUNK_LEN: usize = 24;
 const TRAMPOLINE_LEN: usize = 14;
 /// Where a thunk's `this` is.
 const THIS_AT: usize = 2;
 /// Where a near thunk's `jmp` is.
-const NEAR_JUMP_AT: usize = 11;
+pub(crate) const NEAR_JUMP_AT: usize = 11;
 /// Where a far thunk's target is.
 const FAR_TARGET_AT: usize = 16;
 /// Where a trampoline's target is.

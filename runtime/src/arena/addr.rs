@@ -63,6 +63,12 @@ impl WriteAddr {
         Self(self.0.wrapping_add(bytes))
     }
 
+    /// The start of the aligned 8 bytes that it is in, which are of the same map: maps are whole pages.
+    #[must_use]
+    pub(crate) const fn of_quadword(self) -> Self {
+        Self(self.0 & !7)
+    }
+
     pub(crate) fn as_ptr<T>(self) -> *mut T {
         core::ptr::with_exposed_provenance_mut(self.0)
     }

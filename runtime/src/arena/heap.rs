@@ -33,7 +33,7 @@
 use core::ops::Range;
 use std::collections::{HashSet, VecDeque};
 
-use super::ExecAddr;
+use super::{ExecAddr, WriteAddr};
 use super::pages::{PageId, PageRuns};
 use super::slab::{CLASSES, LARGEST, PAGE, Slab, class_of, size_of_class};
 use crate::error::MemoryError;
@@ -262,6 +262,12 @@ impl CodeHeap {
     pub(crate) fn write(&mut self, block: &Block, code: &[u8]) {
         assert!(code.len() <= block.len, "{} bytes of code for a block of {}", code.len(), block.len);
         self.chunks[block.chunk as usize].map.write(block.exec, code);
+    }
+
+    /// Where a byte of the block can be written; `None` where it is not of the block.
+    pub(crate) fn write_addr(&self, block: &Block, offset: usize) -> Option<WriteAddr> {
+        let inside = offset < block.size();
+        inside.then(|| self.chunks[block.chunk as usize].map.write_addr(block.exec.add(offset))).flatten()
     }
 
     /// Takes a block back: it is `int3` from now on, and free after [`CodeHeap::recycle`]. No thread is inside it,

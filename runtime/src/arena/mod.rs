@@ -6,13 +6,16 @@
 //! | `heap` | blocks of code memory: allocation, quarantine, reuse |
 //! | `slab` | one page cut into blocks of one size |
 //! | `pages` | runs of free pages |
+//! | `shared` | a heap that several hold, with blocks that go back by way of quiescence |
 //!
 //! The memory comes from [`crate::sys::memory`], what is written into it from [`crate::arch`].
 
 mod addr;
 mod heap;
 mod pages;
+mod shared;
 mod slab;
 
 pub(crate) use addr::{ExecAddr, WriteAddr};
 pub(crate) use heap::{Block, CodeHeap, Mark};
+pub(crate) use shared::SharedHeap;

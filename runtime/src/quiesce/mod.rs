@@ -19,6 +19,13 @@ pub(crate) mod section;
 pub use guard::{Guard, pin};
 pub use section::{Section, Sections, SlowSection, force_pinned_sections, sections};
 
+/// Whether a wait for a grace period would never end on the calling thread: it is inside a call or holds a
+/// guard, which the grace period waits for; or it is the reclaimer, or holds the writers' lock that the
+/// reclaimer needs.
+pub(crate) fn would_deadlock() -> bool {
+    section::is_protected() || reclaimer::is_current() || crate::slot::commit::is_writing()
+}
+
 /// How many threads have a record of their own.
 pub(crate) fn registered_threads() -> usize {
     #[cfg(patched)]

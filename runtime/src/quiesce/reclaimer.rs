@@ -85,7 +85,17 @@ fn ensure_running(queue: &mut Queue) {
     }
 }
 
+thread_local! {
+    static CURRENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is the reclaimer: it runs destructors of plugins, which may not wait for it.
+pub(crate) fn is_current() -> bool {
+    CURRENT.get()
+}
+
 fn run() {
+    CURRENT.set(true);
     loop {
         // Whatever is deferred is in the queue until it is run: a child that is forked meanwhile has it, too.
         wait_for_work();

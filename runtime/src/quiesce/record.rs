@@ -15,7 +15,7 @@
 //!   caller                                  writer, then reclaimer
 //!   ------                                  ----------------------
 //!   p = now                                 W1  store the new target (stub, `this` word)
-//!   C1  state = p          (plain store)    W2  heavy barrier: every running thread passes a full
+//!   C1  state = p          (release)        W2  heavy barrier: every running thread passes a full
 //!   C2  load `this`, fetch the stub             barrier and a core-serialising instruction
 //!       ... runs the plugin ...             W3  now = q, in every record           (q > all before)
 //!   C3  state = 0          (release)        W4  wait until each record has once shown 0 or >= q
@@ -38,8 +38,9 @@
 //!   the store-buffer (Dekker) pattern with the fence of one side moved into W2.
 //! * It saw **0 from after C3**, or a later call's state: the call is over, and the acquire load of W4 has
 //!   seen the release store C3 after everything the call did.
-//! * It saw **a phase p >= q**. Then the caller read `now` after W3, thus after W2 had serialised its core.
-//!   Whatever it loads and fetches after that read is no older than W1: the new target.
+//! * It saw **a phase p >= q**. The caller read `now` after W3, thus after W2 had serialised its core.
+//!   Whatever it loads and fetches after that read is no older than W1: the new target. And its calls before
+//!   that one are over: C1 is a release store, too, so the acquire load of W4 has seen them end.
 //!
 //! A caller that reads `now` just before W3 and stores it just after is merely waited for longer. A
 //! thread in a hot loop is inside some call at every look; the phase tells the reclaimer that it is not the
@@ -99,8 +100,10 @@ impl Record {
         // Acquire, partner of the Release in `begin_phase`: what is loaded after a phase was read is no
         // older than what was stored before the phase began.
         let phase = self.now.load(Ordering::Acquire);
-        // Relaxed: `light_barrier` keeps it before the call; the heavy barrier makes it seen in time.
-        self.state.store(phase, Ordering::Relaxed);
+        // Release, partner of the Acquire in `has_passed`: who sees this phase has seen the owner's calls before
+        // it, whose `leave` it may have missed. `light_barrier` keeps it before the call; the heavy barrier makes
+        // it seen in time.
+        self.state.store(phase, Ordering::Release);
         light_barrier();
     }
 
@@ -122,9 +125,11 @@ impl Record {
         state == OUTSIDE || state >= phase
     }
 
-    /// In a forked child: the owner does not exist here, so it is inside nothing.
+    /// The owner has ended, or does not exist in this forked child: it is inside nothing.
     #[cfg(not(loom))]
     pub(crate) fn abandon(&self) {
-        self.state.store(OUTSIDE, Ordering::Relaxed);
+        // Release, like the store that it repeats in `leave`: an acquire load that finds this one has seen the
+        // owner's last call, too.
+        self.state.store(OUTSIDE, Ordering::Release);
     }
 }

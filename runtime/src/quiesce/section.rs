@@ -62,8 +62,14 @@ impl Section {
         if record.state() != OUTSIDE {
             return None;
         }
+        Some(Self::begin(record))
+    }
+
+    /// The record is the calling thread's, and outside.
+    #[inline(always)]
+    fn begin(record: &'static Record) -> Self {
         record.enter();
-        Some(Self { record, not_send: PhantomData })
+        Self { record, not_send: PhantomData }
     }
 }
 
@@ -91,21 +97,25 @@ impl SlowSection {
     /// Begins a section.
     #[inline]
     pub(crate) fn enter() -> Self {
-        let end = match Section::enter() {
-            Some(section) => End::Outermost(section),
-            None if registry::current().state() != UNREGISTERED => End::Nested,
-            None => Self::first(),
+        // Looked at once: between two looks, a signal handler that calls a slot may give the thread its record,
+        // and what had none at the first look would pass for a nested call at the second.
+        let record = registry::current();
+        let end = match record.state() {
+            OUTSIDE => End::Outermost(Section::begin(record)),
+            UNREGISTERED => Self::first(),
+            _ => End::Nested,
         };
         Self { _end: end }
     }
 
     #[cold]
     fn first() -> End {
-        if sections() == Sections::Asymmetric && registry::register().is_some() {
+        let asymmetric = sections() == Sections::Asymmetric;
+        match asymmetric.then(registry::register).flatten() {
             // A signal that came after the registration has ended its own section by now.
-            return Section::enter().map_or(End::Nested, End::Outermost);
+            Some(record) => End::Outermost(Section::begin(record)),
+            None => End::Pinned(guard::pin()),
         }
-        End::Pinned(guard::pin())
     }
 }
 

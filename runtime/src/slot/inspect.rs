@@ -6,22 +6,23 @@ pub(crate) struct Counts {
     pub(crate) regions: usize,
     pub(crate) slots: usize,
     pub(crate) sites: usize,
+    pub(crate) callers: usize,
     pub(crate) thunks: usize,
     pub(crate) trampolines: usize,
     pub(crate) code_bytes_mapped: usize,
     pub(crate) code_bytes_used: usize,
 }
 
-/// A stub, thunk or trampoline in executable memory, as the runtime believes it to be.
+/// A stub, caller, thunk or trampoline in executable memory, as the runtime believes it to be.
 ///
 /// For tests that disassemble what was emitted.
 #[derive(Clone, Debug)]
 pub struct Emitted {
-    /// What it is: `stub`, `thunk` or `trampoline`.
+    /// What it is: `stub`, `caller`, `thunk` or `trampoline`.
     pub kind: &'static str,
     /// The slot it serves; empty for a trampoline, which may serve many.
     pub slot: &'static str,
-    /// Where its first instruction is; for a stub, that of the jump.
+    /// Where its first instruction is; for a stub or a caller, that of the branch.
     pub address: usize,
     /// Its length in bytes.
     pub length: usize,

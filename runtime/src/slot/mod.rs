@@ -25,11 +25,17 @@ pub(crate) mod backend;
 pub(crate) mod backend;
 
 pub(crate) mod commit;
+mod control;
+mod function;
 pub(crate) mod inspect;
 #[cfg(not(patched))]
 mod portable_call;
+mod target;
 
 pub use backend::SlotCore;
+pub use control::{Control, Open, Retarget};
+pub use function::{Function, MaybeEmpty, table_of};
+pub use target::Target;
 pub(crate) use commit::Change;
 
 /// What `#[slot]` says of a static.
@@ -122,69 +128,6 @@ impl<D: Definition> Slot<D> {
         Entered { section: SlowSection::enter(), core: &self.core, definition: PhantomData }
     }
 
-    /// Installs another implementor: every call that starts after this returns, on every thread, runs it.
-    ///
-    /// `value` is anything that implements the slot's trait, or an [`Instance`] of it, from a library too.
-    /// Calls under way finish on the old one, which is given back as [`Retired`].
-    ///
-    /// # Errors
-    ///
-    /// [`ReplaceError`] with `value` inside, where code memory cannot be had or this thread is already
-    /// replacing; the slot is as it was.
-    pub fn replace<T>(&'static self, value: T) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
-    where
-        T: Send + Sync + 'static,
-        D::Interface: Implements<T>,
-    {
-        let instance = Instance::<D::Interface>::new(value).into_raw();
-        match commit::commit_one(Change::new(&self.core, instance)) {
-            Ok(old) => Ok(Retired::new(old)),
-            Err((error, raw)) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
-        }
-    }
-
-    /// Installs what `make` makes of the implementor that is there now: state can be handed over.
-    ///
-    /// No other replacement comes between the reading of the old implementor and the installing of the new one.
-    /// Calls go on, on the old one, while `make` runs. If `make` panics, the slot is as it was.
-    ///
-    /// # Errors
-    ///
-    /// As for [`replace`](Self::replace); a replacement of any slot from inside `make` is refused with
-    /// [`Error::Reentrant`].
-    pub fn replace_with<T, F>(
-        &'static self,
-        make: F,
-    ) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
-    where
-        T: Send + Sync + 'static,
-        D::Interface: Implements<T>,
-        F: FnOnce(&Held<'_, D::Interface>) -> T,
-    {
-        let made = commit::commit_with(&self.core, |old: &Arc<Installed>| {
-            let held = Held { data: old.data(), table: old.table(), lifetime: PhantomData };
-            Instance::<D::Interface>::new(make(&held)).into_raw()
-        });
-        match made {
-            Ok(old) => Ok(Retired::new(old)),
-            Err((error, Some(raw))) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
-            Err((error, None)) => Err(ReplaceError::without(error)),
-        }
-    }
-
-    /// Puts the implementor back that the slot was declared with.
-    ///
-    /// # Errors
-    ///
-    /// As for [`replace`](Self::replace).
-    pub fn restore(&'static self) -> Result<Retired<D::Interface>, Error> {
-        let instance = RawInstance::borrowed(self.core.default_data(), self.core.default_table());
-        match commit::commit_one(Change::new(&self.core, instance)) {
-            Ok(old) => Ok(Retired::new(old)),
-            Err((error, _)) => Err(error),
-        }
-    }
-
     /// Hoists the protection out of a loop: calls through the result need none of their own, and still see
     /// every swap.
     ///
@@ -200,7 +143,7 @@ impl<D: Definition> Slot<D> {
     #[inline]
     pub fn get<'g>(&'static self, _guard: &'g Guard) -> Held<'g, D::Interface> {
         let (data, table) = self.core.current();
-        Held { data, table, lifetime: PhantomData }
+        Held::new(data, table)
     }
 }
 
@@ -294,6 +237,11 @@ pub struct Held<'g, I: ?Sized + Interface> {
 }
 
 impl<I: ?Sized + Interface> Held<'_, I> {
+    /// The caller sees to the invariant.
+    pub(crate) fn new(data: *mut (), table: &'static Table) -> Self {
+        Self { data, table, lifetime: PhantomData }
+    }
+
     /// The implementor's type, as the compiler prints it.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

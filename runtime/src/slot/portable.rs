@@ -120,6 +120,9 @@ impl<'g> BoundCore<'g> {
     }
 }
 
+/// Whether the program's own call instructions are patched: there is nothing to patch in this backend.
+pub fn patch_callers(_patch: bool) {}
+
 /// All state of the writers, behind their lock: none but the lock.
 pub(crate) struct Writer;
 

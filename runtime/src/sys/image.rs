@@ -33,11 +33,23 @@ const OWNER: &[u8] = b"hotcall\0";
 const TYPE_SITES: u32 = 1;
 
 /// What a walk over the loaded images gives.
-pub(crate) struct Tables {
-    /// How many images had been loaded so far: where it has not changed, nor have the tables.
+pub(crate) struct Images {
+    /// How many images had been loaded so far: where it has not changed, nor have the images.
     pub(crate) loads: u64,
-    /// The tables of records, each with the name of its image.
-    pub(crate) tables: Vec<(String, &'static [SiteRecord])>,
+    /// Those that have stubs.
+    pub(crate) images: Vec<Image>,
+}
+
+/// A loaded image that has stubs.
+pub(crate) struct Image {
+    /// Its file; empty for the program itself.
+    pub(crate) name: String,
+    /// Its records.
+    pub(crate) records: &'static [SiteRecord],
+    /// Its executable segments.
+    pub(crate) code: Vec<&'static [u8]>,
+    /// Where its functions begin.
+    pub(crate) functions: Functions,
 }
 
 /// How many images have been loaded so far.
@@ -50,13 +62,13 @@ pub(crate) fn loads() -> u64 {
     loads
 }
 
-/// Finds the tables of all images.
-pub(crate) fn tables() -> Tables {
-    let mut found = Tables { loads: 0, tables: Vec::new() };
+/// Finds the images that have stubs.
+pub(crate) fn images() -> Images {
+    let mut found = Images { loads: 0, images: Vec::new() };
     walk(&mut |info| {
         found.loads = info.dlpi_adds;
         if !info.dlpi_phdr.is_null() {
-            tables_of(info, &mut found.tables);
+            images_of(info, &mut found.images);
         }
         true
     });
@@ -77,7 +89,7 @@ fn walk(visit: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
     unsafe { libc::dl_iterate_phdr(Some(each), (&raw mut visit).cast()) };
 }
 
-fn tables_of(info: &libc::dl_phdr_info, found: &mut Vec<(String, &'static [SiteRecord])>) {
+fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
     // SAFETY: the dynamic linker describes `dlpi_phnum` headers at `dlpi_phdr`.
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let base = info.dlpi_addr as usize;
@@ -86,21 +98,73 @@ fn tables_of(info: &libc::dl_phdr_info, found: &mut Vec<(String, &'static [SiteR
         let align = if header.p_align == 8 { 8 } else { 4 };
         // SAFETY: a note segment is part of a loaded segment: readable, `p_memsz` bytes long, there as long as
         // its image is.
-        let notes = unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) };
+        let notes = unsafe { segment(base, header) };
         for (at, description) in notes_of_ours(notes, align) {
-            let address = start + at;
-            if let Some(table) = table_at(address, description)
-                && !found.iter().any(|(_, known)| core::ptr::eq(known.as_ptr(), table.as_ptr()))
-            {
-                let name = if info.dlpi_name.is_null() {
-                    String::new()
-                } else {
-                    // SAFETY: the dynamic linker gives a C string.
-                    unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
-                };
-                found.push((name, table));
+            let Some(records) = table_at(start + at, description) else { continue };
+            if found.iter().any(|known| core::ptr::eq(known.records.as_ptr(), records.as_ptr())) {
+                continue;
             }
+            let name = if info.dlpi_name.is_null() {
+                String::new()
+            } else {
+                // SAFETY: the dynamic linker gives a C string.
+                unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
+            };
+            let executable = headers.iter().filter(|header| {
+                header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 && header.p_flags & libc::PF_R != 0
+            });
+            // SAFETY: a loaded segment that can be read, there as long as its image is.
+            let code = executable.map(|header| unsafe { segment(base, header) }).collect();
+            let table = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME);
+            // SAFETY: the table's segment is part of a loaded one.
+            let functions = table.map(|header| Functions::read(unsafe { segment(base, header) })).unwrap_or_default();
+            found.push(Image { name, records, code, functions });
         }
+    }
+}
+
+/// The bytes of a segment.
+///
+/// # Safety
+///
+/// It is loaded and readable, and its image stays loaded while the bytes are used.
+unsafe fn segment(base: usize, header: &libc::Elf64_Phdr) -> &'static [u8] {
+    let start = base.wrapping_add(header.p_vaddr as usize);
+    // SAFETY: the caller's promise.
+    unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) }
+}
+
+/// Where the functions of an image begin, from the table that the unwinder searches (`.eh_frame_hdr`, as the Linux
+/// Standard Base describes it).
+#[derive(Debug, Default)]
+pub(crate) struct Functions {
+    /// In ascending order.
+    starts: Vec<usize>,
+}
+
+impl Functions {
+    /// Reads the table in the one encoding that linkers write: a count of 4 bytes, entries of two signed 4-byte
+    /// distances from the table. Another encoding reads as no functions.
+    fn read(table: &[u8]) -> Self {
+        const COUNT_UDATA4: u8 = 0x03;
+        const ENTRY_DATAREL_SDATA4: u8 = 0x3b;
+        let &[1, pointer, COUNT_UDATA4, ENTRY_DATAREL_SDATA4, ..] = table else { return Self::default() };
+        // The encoded pointer to .eh_frame comes first; only its size matters here.
+        let pointer = if pointer & 0x0f == 0x0c { 8 } else { 4 };
+        let word = |at: usize| Some(i32::from_ne_bytes(table.get(at..at + 4)?.try_into().ok()?));
+        let Some(count) = word(4 + pointer) else { return Self::default() };
+        let first = 8 + pointer;
+        let base = table.as_ptr().addr();
+        let entries = (0..usize::try_from(count).unwrap_or(0)).map_while(|entry| word(first + entry * 8));
+        let mut starts: Vec<_> = entries.map(|distance| base.wrapping_add_signed(distance as isize)).collect();
+        starts.sort_unstable();
+        Self { starts }
+    }
+
+    /// The start of the function that the address is in, or after.
+    pub(crate) fn start_of(&self, address: usize) -> Option<usize> {
+        let after = self.starts.partition_point(|start| *start <= address);
+        self.starts.get(after.checked_sub(1)?).copied()
     }
 }
 

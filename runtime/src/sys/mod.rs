@@ -10,3 +10,4 @@ pub(crate) mod gap;
 pub(crate) mod image;
 #[cfg(patched)]
 pub(crate) mod memory;
+pub(crate) mod symbol;

@@ -23,7 +23,9 @@ pub fn direct_stateful(this: &Stateful, x: u64) -> u64 {
 
 /// A function whose address escapes keeps its arguments as they are written.
 #[used]
-static KEEP: (fn(u64) -> u64, fn(&Stateful, u64) -> u64) = (direct, direct_stateful);
+static KEEP: fn(u64) -> u64 = direct;
+#[used]
+static KEEP_STATEFUL: fn(&Stateful, u64) -> u64 = direct_stateful;
 
 /// The state that all stateful rows read.
 static STATE: Stateful = Stateful::new(KEY);
@@ -97,11 +99,18 @@ pub fn rows() -> Vec<Row> {
         row!("dyn", false, "fat pointer loaded from a static at each call", |P, seed| {
             chain::<P>(seed, |x| reloaded(&OBJECT).step(x))
         }),
-        row!("dyn_stateful", true, "", |P, seed| { chain::<P>(seed, |x| reloaded(&OBJECT_STATEFUL).step(x)) }),
-        row!("dyn_hoisted", false, "fat pointer in registers, vtable entry loaded when LLVM likes", |P, seed| {
-            let object: &dyn Step = black_box(&Stateless);
-            chain::<P>(seed, |x| object.step(x))
+        row!("dyn_stateful", true, "", |P, seed| {
+            chain::<P>(seed, |x| reloaded(&OBJECT_STATEFUL).step(x))
         }),
+        row!(
+            "dyn_hoisted",
+            false,
+            "fat pointer in registers, vtable entry loaded when LLVM likes",
+            |P, seed| {
+                let object: &dyn Step = black_box(&Stateless);
+                chain::<P>(seed, |x| object.step(x))
+            }
+        ),
         row!("dyn_hoisted_stateful", true, "", |P, seed| {
             let object: &dyn Step = state();
             let object = black_box(object);

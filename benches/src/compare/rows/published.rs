@@ -116,9 +116,14 @@ pub fn rows() -> Vec<Row> {
             let handle = twins().handle();
             chain::<P>(seed, |x| handle.enter().map_or(0, |twin| twin.0.step(x)))
         }),
-        row!("subsecond", false, "as in a debug build, before the first patch; release builds compile it away", |P, seed| {
-            let mut function = subsecond::HotFn::current(super::plain::direct as fn(u64) -> u64);
-            chain::<P>(seed, |x| function.call((x,)))
-        }),
+        row!(
+            "subsecond",
+            false,
+            "as in a debug build, before the first patch; release builds compile it away",
+            |P, seed| {
+                let mut function = subsecond::HotFn::current(super::plain::direct as fn(u64) -> u64);
+                chain::<P>(seed, |x| function.call((x,)))
+            }
+        ),
     ]
 }

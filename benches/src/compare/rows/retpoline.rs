@@ -99,12 +99,17 @@ mod thunk {
     /// The object, called through a retpoline.
     #[must_use]
     pub fn with_retpoline() -> Row {
-        row!("dyn_retpoline", false, "vtable call through an equivalent of the compiler's thunk", |P, seed| {
-            chain::<P>(seed, |x| {
-                let object = reloaded();
-                // SAFETY: as in `in_c`.
-                unsafe { retpoline(object.data, x, object.table.step) }
-            })
-        })
+        row!(
+            "dyn_retpoline",
+            false,
+            "vtable call through an equivalent of the compiler's thunk",
+            |P, seed| {
+                chain::<P>(seed, |x| {
+                    let object = reloaded();
+                    // SAFETY: as in `in_c`.
+                    unsafe { retpoline(object.data, x, object.table.step) }
+                })
+            }
+        )
     }
 }

@@ -89,7 +89,9 @@ impl Drop for Pinned {
 #[must_use]
 pub fn rows() -> Vec<Row> {
     vec![
-        row!("slot_call", false, "a plain call, with no guard", |P, seed| { chain::<P>(seed, |x| SLOT.step(x)) }),
+        row!("slot_call", false, "a plain call, with no guard", |P, seed| {
+            chain::<P>(seed, |x| SLOT.step(x))
+        }),
         row!("slot_call_stateful", true, "", |P, seed| { chain::<P>(seed, |x| SLOT_STATEFUL.step(x)) }),
         row!("slot_bound", false, "through a guard held around the loop", |P, seed| {
             let guard = hotcall::pin();
@@ -112,9 +114,14 @@ pub fn rows() -> Vec<Row> {
         row!("slot_call_nested", false, "plain calls made from inside a slot's call", |P, seed| {
             OUTER.run(|seed| chain::<P>(seed, |x| SLOT.step(x)), seed)
         }),
-        row!("slot_call_no_membarrier", false, "plain calls where the system has no membarrier", |P, seed| {
-            let _pinned = Pinned::force();
-            chain::<P>(seed, |x| SLOT.step(x))
-        }),
+        row!(
+            "slot_call_no_membarrier",
+            false,
+            "plain calls where the system has no membarrier",
+            |P, seed| {
+                let _pinned = Pinned::force();
+                chain::<P>(seed, |x| SLOT.step(x))
+            }
+        ),
     ]
 }

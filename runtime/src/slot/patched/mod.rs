@@ -43,6 +43,7 @@
 //! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
 //! displacement, and `this` is a constant.
 
+mod callers;
 mod sites;
 mod stub;
 mod writer;
@@ -57,6 +58,7 @@ use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Table};
 
+pub use callers::patch_callers;
 pub use writer::emitted;
 pub(crate) use writer::Writer;
 

@@ -3,46 +3,63 @@
 //! A stub may have been compiled more than once: by each crate that calls the slot, and by each shared library.
 //! All copies are retargeted, and their records find them. The stubs of one image lie together; the
 //! pages they lie on become a *region*: remapped from a memfd at the first retarget, with a heap for thunks and
-//! trampolines within reach.
+//! trampolines within reach. So do the pages of the callers that can be patched past them (see `callers`).
 
+use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::Ordering;
 use std::collections::HashMap;
 
+use super::callers;
 use crate::arch::{self, Branch};
 use crate::arena::{Block, CodeHeap, ExecAddr, Mark, WriteAddr};
 use crate::error::{Error, ImageError, MemoryError};
 use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
-use crate::sys::image;
+use crate::sys::image::{self, Image, SiteRecord};
 use crate::sys::memory::DualMap;
 
-/// One copy of one method's stub, as its record describes it.
+/// What a site is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The `jmp` of a stub.
+    Stub,
+    /// A `call` or `jmp` that the compiler placed, to a stub.
+    Caller,
+}
+
+/// One branch that is to be retargeted with its slot's method.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
+    pub(super) kind: Kind,
     pub(super) exec: ExecAddr,
     pub(super) method: usize,
     pub(super) region: usize,
 }
 
-/// The stub pages of one image, and the code memory near them.
+/// The stub pages of one image, the pages of their callers, and the code memory near them.
 pub(super) struct Region {
     name: String,
-    start: usize,
-    length: usize,
+    /// The stubs' pages.
+    stubs: Range<usize>,
+    /// The callers' pages, runs of them that lie close together.
+    callers: Vec<Range<usize>>,
+    /// All code of the image: thunks and trampolines reach it, and are reached from it.
+    code: Range<usize>,
     opened: Option<Opened>,
     news: Vec<News>,
 }
 
 /// What the code memory of a region holds, from before a fork.
 pub(super) struct RegionSnapshot {
-    stubs: Vec<u8>,
+    maps: Vec<Vec<u8>>,
     heap: Vec<Vec<u8>>,
 }
 
 /// A region whose pages have been remapped.
 pub(super) struct Opened {
-    map: DualMap,
+    maps: Vec<DualMap>,
+    code: Range<usize>,
     pub(super) heap: CodeHeap,
     /// By target: the trampoline, and how many sites jump to it.
     trampolines: HashMap<usize, (Block, usize)>,
@@ -50,7 +67,13 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn write_addr(&self, exec: ExecAddr) -> Option<WriteAddr> {
-        self.map.write_addr(exec)
+        self.maps.iter().find_map(|map| map.write_addr(exec))
+    }
+
+    /// Whether every site of the region reaches the target.
+    pub(super) fn reaches(&self, target: ExecAddr) -> bool {
+        let ends = [self.code.start, self.code.end];
+        ends.iter().all(|end| arch::displacement(ExecAddr::new(*end), target).is_some())
     }
 
     /// The trampoline to `target`, with one more site counted.
@@ -91,14 +114,20 @@ impl Opened {
 }
 
 impl Region {
-    /// Remaps the stub pages, the first time.
+    /// Remaps the pages, the first time.
     pub(super) fn open(&mut self) -> Result<&mut Opened, Error> {
         if self.opened.is_none() {
-            let map = DualMap::over_image(ExecAddr::new(self.start), self.length)?;
-            let heap = CodeHeap::new(self.start..self.start + self.length);
-            self.opened = Some(Opened { map, heap, trampolines: HashMap::new() });
-            let (image, start, length) = (self.name.clone(), self.start, self.length);
-            self.news.push(News::StubsMapped { image, start, length });
+            let over = |pages: &Range<usize>| DualMap::over_image(ExecAddr::new(pages.start), pages.len());
+            let mut maps = vec![over(&self.stubs)?];
+            // A caller whose page is refused goes through its stub, as before.
+            maps.extend(self.callers.iter().filter_map(|pages| over(pages).ok()));
+            self.news.extend(maps.iter().map(|map| News::StubsMapped {
+                image: self.name.clone(),
+                start: map.exec_range().start,
+                length: map.exec_range().len(),
+            }));
+            let code = self.code.clone();
+            self.opened = Some(Opened { maps, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
         }
         match &mut self.opened {
             Some(opened) => Ok(opened),
@@ -126,7 +155,9 @@ impl Region {
     pub(super) fn snapshot(&self) -> RegionSnapshot {
         let opened = self.opened.as_ref();
         RegionSnapshot {
-            stubs: opened.map(|opened| opened.map.copy_of_contents()).unwrap_or_default(),
+            maps: opened
+                .map(|opened| opened.maps.iter().map(DualMap::copy_of_contents).collect())
+                .unwrap_or_default(),
             heap: opened.map(|opened| opened.heap.copy_of_contents()).unwrap_or_default(),
         }
     }
@@ -134,7 +165,7 @@ impl Region {
     /// In the child: memory of its own, with that content.
     pub(super) fn privatise(&mut self, snapshot: &RegionSnapshot) -> Result<(), MemoryError> {
         let Some(opened) = &mut self.opened else { return Ok(()) };
-        opened.map.privatise(&snapshot.stubs)?;
+        opened.maps.iter_mut().zip(&snapshot.maps).try_for_each(|(map, content)| map.privatise(content))?;
         opened.heap.privatise(&snapshot.heap)
     }
 }
@@ -152,46 +183,66 @@ impl Images {
         Self { loads: 0, tables: Vec::new(), regions: Vec::new(), found: HashMap::new() }
     }
 
-    /// Looks for images that have been loaded since the last look, and gives the stubs in them, by slot.
+    /// Looks for images that have been loaded since the last look, and gives the sites in them, by slot.
     pub(super) fn look(&mut self) -> Result<Vec<(&'static SlotCore, Found)>, Error> {
         if self.loads == image::loads() {
             return Ok(Vec::new());
         }
-        let tables = image::tables();
+        let images = image::images();
         let mut fresh = Vec::new();
-        for (name, table) in tables.tables {
-            let identity = table.as_ptr().addr();
-            if self.tables.contains(&identity) {
-                continue;
-            }
-            self.tables.push(identity);
-            let ours: Vec<_> = table
-                .iter()
-                .filter(|record| ptr::fn_addr_eq(record.runtime, image::runtime_anchor as extern "C" fn()))
-                .collect();
-            let Some(first) = ours.iter().map(|record| record.site).min() else { continue };
-            let last = ours.iter().map(|record| record.site).max().unwrap_or(first);
-            let page = rustix::param::page_size();
-            let start = first - first % page;
-            let end = (last + arch::BRANCH_LEN).next_multiple_of(page);
-            let region = self.regions.len();
-            self.regions.push(Region { name, start, length: end - start, opened: None, news: Vec::new() });
-            let mut at = HashMap::with_capacity(ours.len());
-            for record in ours {
-                let exec = ExecAddr::new(record.site);
-                check_stub(exec)?;
-                let slot = (record.slot)();
-                if let Some(other) = at.insert(record.site, (slot, record.method))
-                    && (!ptr::eq::<SlotCore>(other.0, slot) || other.1 != record.method)
-                {
-                    let (address, first, second) = (record.site, other.0.name(), slot.name());
-                    return Err(ImageError::Folded { address, first, second }.into());
-                }
-                fresh.push((slot, Found { exec, method: record.method, region }));
+        for image in &images.images {
+            let identity = image.records.as_ptr().addr();
+            if !self.tables.contains(&identity) {
+                self.look_at(image, &mut fresh)?;
+                self.tables.push(identity);
             }
         }
-        self.loads = tables.loads;
+        self.loads = images.loads;
         Ok(fresh)
+    }
+
+    fn look_at(&mut self, image: &Image, fresh: &mut Vec<(&'static SlotCore, Found)>) -> Result<(), Error> {
+        let anchor = image::runtime_anchor as extern "C" fn();
+        let is_ours = |record: &&SiteRecord| ptr::fn_addr_eq(record.runtime, anchor);
+        let ours: Vec<_> = image.records.iter().filter(is_ours).collect();
+        let Some(first) = ours.iter().map(|record| record.site).min() else { return Ok(()) };
+        let last = ours.iter().map(|record| record.site).max().unwrap_or(first);
+        let region = self.regions.len();
+        let mut stubs = HashMap::with_capacity(ours.len());
+        for record in &ours {
+            let exec = ExecAddr::new(record.site);
+            check_stub(exec)?;
+            let slot = (record.slot)();
+            // Callers go to the stub's first instruction, the padding before the jump.
+            let entry = record.site - arch::SITE_OFFSET;
+            if let Some((other, method)) = stubs.insert(entry, (slot, record.method))
+                && (!ptr::eq::<SlotCore>(other, slot) || method != record.method)
+            {
+                let (address, first, second) = (record.site, other.name(), slot.name());
+                return Err(ImageError::Folded { address, first, second }.into());
+            }
+            fresh.push((slot, Found { kind: Kind::Stub, exec, method: record.method, region }));
+        }
+        let callers = callers::find(image, &stubs);
+        let displacements: Vec<_> = callers.iter().map(|(exec, _)| exec.add(1).get()).collect();
+        fresh.extend(callers.into_iter().map(|(exec, (slot, method))| {
+            (slot, Found { kind: Kind::Caller, exec, method, region })
+        }));
+
+        let stub_pages = pages_of(first, last + arch::BRANCH_LEN);
+        let ends = image.code.iter().map(|code| code.as_ptr_range());
+        let code = ends.fold(stub_pages.clone(), |code, end| {
+            code.start.min(end.start.addr())..code.end.max(end.end.addr())
+        });
+        self.regions.push(Region {
+            name: image.name.clone(),
+            callers: page_runs(displacements, &stub_pages),
+            stubs: stub_pages,
+            code,
+            opened: None,
+            news: Vec::new(),
+        });
+        Ok(())
     }
 
     /// Keeps stubs of a slot that has not been replaced yet.
@@ -205,7 +256,8 @@ impl Images {
         let own = slot.stubs.iter().enumerate();
         let mut found_own = own.map(|(method, stub)| {
             let opcode = stub.address().next_multiple_of(arch::SITE_ALIGN) + arch::SITE_OFFSET;
-            found.iter().any(|site| site.method == method && site.exec.get() == opcode)
+            let is_own = |site: &Found| site.method == method && site.exec.get() == opcode;
+            found.iter().any(is_own)
         });
         let complete = found_own.all(|is_found| is_found);
         if !complete {
@@ -214,6 +266,29 @@ impl Images {
         }
         Ok(found)
     }
+}
+
+fn pages_of(start: usize, end: usize) -> Range<usize> {
+    let page = rustix::param::page_size();
+    start - start % page..end.next_multiple_of(page)
+}
+
+/// The pages that the addresses are on, those of the stubs left out. Runs that are close together are joined, since
+/// each costs a mapping.
+fn page_runs(mut addresses: Vec<usize>, stubs: &Range<usize>) -> Vec<Range<usize>> {
+    const CLOSE: usize = 64 << 10;
+    addresses.sort_unstable();
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for address in addresses.into_iter().filter(|address| !stubs.contains(address)) {
+        let page = pages_of(address, address + 1);
+        match runs.last_mut() {
+            Some(run) if page.start <= run.end + CLOSE && !(run.end..page.start).contains(&stubs.start) => {
+                run.end = run.end.max(page.end);
+            }
+            _ => runs.push(page),
+        }
+    }
+    runs
 }
 
 fn check_stub(exec: ExecAddr) -> Result<(), ImageError> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::SlotCore;
-use super::sites::{Found, Images, Marks, Region, RegionSnapshot};
+use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
 use crate::arch;
 use crate::arena::{Block, ExecAddr, WriteAddr};
 use crate::error::{Error, ImageError, MemoryError};
@@ -15,28 +15,38 @@ use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
 use crate::slot::inspect::{Counts, Emitted, News};
 
-/// How a site reaches the code it is to run.
+/// How the sites of an entry reach the code they are to run.
 #[derive(Debug)]
 enum Via {
-    /// Straight: the site's target is the method's code.
+    /// Straight: their target is the method's code.
     Direct,
-    /// Through a thunk of the site's own that loads the instance.
+    /// Through a thunk that loads the instance.
     Thunk(Block),
     /// Through the trampoline, shared within the region, to this code.
     Trampoline(ExecAddr),
 }
 
-/// A stub that can be retargeted.
+/// A branch that can be retargeted.
 #[derive(Debug)]
 struct Site {
+    kind: Kind,
     exec: ExecAddr,
+    /// Of the opcode, for a stub; of the displacement, for a caller.
     write: WriteAddr,
+}
+
+/// The sites of one method in one region: they have one target.
+#[derive(Debug)]
+struct Entry {
     method: usize,
     region: usize,
+    sites: Vec<Site>,
+    /// Nothing before the first replacement: then stubs go to the default, and callers to their stubs.
+    target: Option<ExecAddr>,
     via: Via,
 }
 
-/// Where a site is to go next.
+/// Where an entry's sites are to go next.
 struct Next {
     target: ExecAddr,
     via: Via,
@@ -45,14 +55,14 @@ struct Next {
 /// A slot that has been replaced at least once.
 struct SlotState {
     slot: &'static SlotCore,
-    sites: Vec<Site>,
+    entries: Vec<Entry>,
     /// Grows with each replacement: tells whether a settling comes too late.
     version: u64,
-    /// The instance that thunks load, and the code of its methods; while both are those of the default, none.
+    /// What is installed; nothing while that is the default.
     current: Option<Arc<Installed>>,
 }
 
-/// What a site has stopped using, to be released after a grace period.
+/// What an entry has stopped using, to be released after a grace period.
 struct Unused {
     region: usize,
     via: Via,
@@ -138,8 +148,8 @@ impl Writer {
 
     fn plan(&mut self, change: &Change) -> Result<(usize, Vec<Next>), Error> {
         let index = self.register(change.slot)?;
-        let mut nexts = Vec::with_capacity(self.slots[index].sites.len());
-        for number in 0..self.slots[index].sites.len() {
+        let mut nexts = Vec::with_capacity(self.slots[index].entries.len());
+        for number in 0..self.slots[index].entries.len() {
             let thunk = !change.new.table().is_zero_sized();
             match self.next(index, number, &change.new, thunk) {
                 Ok(next) => nexts.push(next),
@@ -152,11 +162,11 @@ impl Writer {
         Ok((index, nexts))
     }
 
-    /// How the site is to reach the instance: with a thunk, or as it does when the slot has settled.
+    /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
-        let site = &self.slots[index].sites[number];
-        let code = ExecAddr::new(new.table().method(site.method).address());
-        let (exec, region) = (site.exec, site.region);
+        let entry = &self.slots[index].entries[number];
+        let code = ExecAddr::new(new.table().method(entry.method).address());
+        let region = entry.region;
         let opened = self.images().regions[region].open()?;
         if thunk {
             let block = opened.heap.allocate(arch::THUNK_LEN)?;
@@ -164,28 +174,24 @@ impl Writer {
             opened.heap.write(&block, bytes.as_bytes());
             return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
         }
-        if arch::displacement(exec, code).is_some() {
+        if opened.reaches(code) {
             return Ok(Next { target: code, via: Via::Direct });
         }
         let target = opened.acquire_trampoline(code)?;
         Ok(Next { target, via: Via::Trampoline(code) })
     }
 
-    /// Stores that cannot fail. What the sites stop using goes to `unused`.
+    /// Stores that cannot fail. What the entries stop using goes to `unused`.
     fn publish(&mut self, index: usize, nexts: Vec<Next>, unused: &mut Vec<Unused>) {
-        for (site, next) in self.slots[index].sites.iter_mut().zip(nexts) {
-            site.retarget(next.target);
-            let via = core::mem::replace(&mut site.via, next.via);
-            if !matches!(via, Via::Direct) {
-                unused.push(Unused { region: site.region, via });
-            }
+        for (entry, next) in self.slots[index].entries.iter_mut().zip(nexts) {
+            entry.retarget(next, unused);
         }
     }
 
     /// Gives back what a plan took that is not to be published. No thread has seen it.
     fn discard(&mut self, index: usize, nexts: Vec<Next>) {
         for (number, next) in nexts.into_iter().enumerate() {
-            let region = self.slots[index].sites[number].region;
+            let region = self.slots[index].entries[number].region;
             self.release(Unused { region, via: next.via });
         }
     }
@@ -206,30 +212,41 @@ impl Writer {
             return Ok(index);
         }
         let found = self.images().take(slot)?;
-        let mut sites = Vec::with_capacity(found.len());
+        let mut entries = Vec::new();
         for one in &found {
-            match self.site(*one) {
-                Ok(site) => sites.push(site),
-                Err(error) => {
-                    found.iter().for_each(|one| self.images().keep(slot, *one));
-                    return Err(error);
-                }
+            if let Err(error) = self.add_site(&mut entries, *one) {
+                found.iter().for_each(|one| self.images().keep(slot, *one));
+                return Err(error);
             }
         }
         let index = self.slots.len();
-        self.slots.push(SlotState { slot, sites, version: 0, current: None });
+        self.slots.push(SlotState { slot, entries, version: 0, current: None });
         slot.set_index(index);
         Ok(index)
     }
 
-    fn site(&mut self, found: Found) -> Result<Site, Error> {
-        let opened = self.images().regions[found.region].open()?;
-        let write = opened.write_addr(found.exec).ok_or_else(|| ImageError::Malformed {
-            address: found.exec.get(),
-            reason: "it lies outside the pages that its image's records span".to_owned(),
-        })?;
-        let Found { exec, method, region } = found;
-        Ok(Site { exec, write, method, region, via: Via::Direct })
+    /// Makes the branch a site of the entry that it belongs to; that entry's number. A caller on a page that could not
+    /// be remapped is left alone: it goes through its stub.
+    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) -> Result<(), Error> {
+        let Found { kind, exec, method, region } = found;
+        let opened = self.images().regions[region].open()?;
+        let write = match kind {
+            Kind::Stub => opened.write_addr(exec),
+            Kind::Caller => opened.write_addr(exec.add(1)),
+        };
+        let Some(write) = write else {
+            let reason = "it lies outside the pages that its image's records span".to_owned();
+            let missing = ImageError::Malformed { address: exec.get(), reason };
+            return if kind == Kind::Stub { Err(missing.into()) } else { Ok(()) };
+        };
+        let site = Site { kind, exec, write };
+        match entries.iter_mut().find(|entry| entry.method == method && entry.region == region) {
+            Some(entry) => entry.sites.push(site),
+            None => {
+                entries.push(Entry { method, region, sites: vec![site], target: None, via: Via::Direct });
+            }
+        }
+        Ok(())
     }
 
     /// Stubs in images that were loaded since the last commit. They begin with the default, whose code
@@ -254,19 +271,29 @@ impl Writer {
     }
 
     fn adopt(&mut self, index: usize, found: Found) -> Result<(), Error> {
-        let site = self.site(found)?;
-        self.slots[index].sites.push(site);
-        let number = self.slots[index].sites.len() - 1;
+        let mut entries = core::mem::take(&mut self.slots[index].entries);
+        let known = entries.len();
+        let added = self.add_site(&mut entries, found);
+        let is_new = entries.len() > known;
+        self.slots[index].entries = entries;
+        added?;
         let Some(current) = self.slots[index].current.clone() else { return Ok(()) };
-        match self.next(index, number, &current, !current.table().is_zero_sized()) {
+        if !is_new {
+            // The entry has a target, and its sites' heap reaches the new one too.
+            for entry in &self.slots[index].entries {
+                if let Some(target) = entry.target {
+                    entry.sites.iter().for_each(|site| site.retarget(target));
+                }
+            }
+            return Ok(());
+        }
+        match self.next(index, known, &current, !current.table().is_zero_sized()) {
             Ok(next) => {
-                let site = &mut self.slots[index].sites[number];
-                site.retarget(next.target);
-                site.via = next.via;
+                self.slots[index].entries[known].retarget(next, &mut Vec::new());
                 Ok(())
             }
             Err(error) => {
-                self.slots[index].sites.pop();
+                self.slots[index].entries.pop();
                 Err(error)
             }
         }
@@ -278,17 +305,14 @@ impl Writer {
         for &(index, version) in settle {
             let state = &self.slots[index];
             let Some(current) = state.current.clone().filter(|_| state.version == version) else { continue };
-            for number in 0..state.sites.len() {
-                if !matches!(self.slots[index].sites[number].via, Via::Thunk(_)) {
+            for number in 0..state.entries.len() {
+                if !matches!(self.slots[index].entries[number].via, Via::Thunk(_)) {
                     continue;
                 }
-                // Without memory for a trampoline the site keeps its thunk, which is right, if slower.
+                // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
                 let Ok(next) = self.next(index, number, &current, false) else { continue };
-                let site = &mut self.slots[index].sites[number];
                 // Invariant 1: the grace period that this settling follows began after `this` became `current`.
-                site.retarget(next.target);
-                let via = core::mem::replace(&mut site.via, next.via);
-                unused.push(Unused { region: site.region, via });
+                self.slots[index].entries[number].retarget(next, &mut unused);
             }
         }
         unused
@@ -334,9 +358,11 @@ impl Writer {
 
     pub(crate) fn counts(&mut self) -> Counts {
         let mut counts = Counts { slots: self.slots.len(), ..Counts::default() };
-        for site in self.slots.iter().flat_map(|state| &state.sites) {
-            counts.sites += 1;
-            counts.thunks += usize::from(matches!(site.via, Via::Thunk(_)));
+        for entry in self.slots.iter().flat_map(|state| &state.entries) {
+            let callers = entry.sites.iter().filter(|site| site.kind == Kind::Caller).count();
+            counts.callers += callers;
+            counts.sites += entry.sites.len() - callers;
+            counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
         }
         for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
             let heap = opened.heap.stats();
@@ -355,21 +381,24 @@ impl Writer {
             let slot = state.slot.name();
             let table = state.current.as_ref().map_or(state.slot.default_table(), |current| current.table());
             let data = state.current.as_ref().map_or(0, |current| current.data().addr());
-            for site in &state.sites {
-                let code = table.method(site.method).address();
-                let address = site.exec.get();
-                let target = match &site.via {
-                    Via::Direct if state.current.is_none() => arch::target_of(site.exec).get(),
-                    Via::Direct => code,
-                    Via::Trampoline(_) => arch::target_of(site.exec).get(),
-                    Via::Thunk(block) => {
-                        let (address, length) = (block.exec().get(), block.len());
-                        emitted.push(Emitted { kind: "thunk", slot, address, length, target: code, instance: data });
-                        address
-                    }
-                };
-                let length = arch::BRANCH_LEN;
-                emitted.push(Emitted { kind: "stub", slot, address, length, target, instance: 0 });
+            for entry in &state.entries {
+                let code = table.method(entry.method).address();
+                if let Via::Thunk(block) = &entry.via {
+                    let (address, length) = (block.exec().get(), block.len());
+                    emitted.push(Emitted { kind: "thunk", slot, address, length, target: code, instance: data });
+                }
+                for site in &entry.sites {
+                    let (address, length) = (site.exec.get(), arch::BRANCH_LEN);
+                    let (kind, now) = match site.kind {
+                        Kind::Stub => ("stub", arch::target_of(site.exec)),
+                        Kind::Caller => ("caller", arch::target_of_caller(site.exec)),
+                    };
+                    let target = match (&entry.via, entry.target) {
+                        (Via::Direct, Some(_)) => code,
+                        (_, target) => target.unwrap_or(now).get(),
+                    };
+                    emitted.push(Emitted { kind, slot, address, length, target, instance: 0 });
+                }
             }
         }
         for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
@@ -391,11 +420,26 @@ pub fn emitted() -> Result<Vec<Emitted>, Error> {
     Ok(Writing::begin()?.emitted())
 }
 
+impl Entry {
+    /// Retargets every site. What they have stopped using goes to `unused`.
+    fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>) {
+        self.target = Some(next.target);
+        self.sites.iter().for_each(|site| site.retarget(next.target));
+        let via = core::mem::replace(&mut self.via, next.via);
+        if !matches!(via, Via::Direct) {
+            unused.push(Unused { region: self.region, via });
+        }
+    }
+}
+
 impl Site {
     /// The atomic store that swaps. `target` is in reach: it was checked, or allocated to be.
     fn retarget(&self, target: ExecAddr) {
         let displacement = arch::displacement(self.exec, target).expect("the target was chosen within reach");
-        arch::retarget(self.exec, self.write, displacement);
+        match self.kind {
+            Kind::Stub => arch::retarget(self.exec, self.write, displacement),
+            Kind::Caller => arch::retarget_caller(self.write, displacement),
+        }
     }
 }
 

@@ -1,0 +1,93 @@
+//! `compare`: what a patched call costs, beside everything that might be used instead.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use hotcall_benches::compare::figure::Figure;
+use hotcall_benches::compare::groups::Group;
+use hotcall_benches::compare::plots;
+use hotcall_benches::machine::Machine;
+use serde_json::{Value, json};
+
+/// Measures calls through hotcall's slots beside everything that might be used instead.
+///
+/// Without groups all run but `core`, which is a part of `peers`: about four minutes.
+#[derive(Debug, Parser)]
+#[command(name = "compare")]
+struct Arguments {
+    /// The groups of rows to run.
+    groups: Vec<Group>,
+    /// Time for each group, in place of its own.
+    #[arg(long, value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Where to write the figures: a list with an object for each row.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where to draw charts, as SVG.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("a number of seconds above 0".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\ncompare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let machine = Machine::detect();
+    println!("compare: {}", machine.line());
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: its figures mean nothing");
+    }
+    let groups: Vec<Group> =
+        if arguments.groups.is_empty() { Group::ALL.to_vec() } else { arguments.groups.clone() };
+    let mut figures = Vec::new();
+    for (index, &group) in groups.iter().enumerate() {
+        let repeated =
+            groups[..index].contains(&group) || (group == Group::Core && groups.contains(&Group::Peers));
+        if repeated {
+            continue;
+        }
+        let (measured, table) = group.run(arguments.seconds)?;
+        println!("\n{table}");
+        figures.extend(measured);
+    }
+    if let Some(path) = &arguments.json {
+        fs::write(path, list(&figures, &machine)?)?;
+    }
+    if let Some(directory) = &arguments.plots {
+        for file in plots::draw(&figures, &machine, directory)? {
+            println!("wrote {}", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// The figures as a list, a line each, each with the machine that it was measured on.
+fn list(figures: &[Figure], machine: &Machine) -> serde_json::Result<String> {
+    let lines = figures
+        .iter()
+        .map(|figure| {
+            let mut object = serde_json::to_value(figure)?;
+            if let (Value::Object(object), Value::Object(machine)) = (&mut object, json!(machine)) {
+                object.extend(machine);
+            }
+            serde_json::to_string(&object)
+        })
+        .collect::<serde_json::Result<Vec<String>>>()?;
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
+}

@@ -1,0 +1,121 @@
+//! Which charts are drawn of which figures.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::chart::{Bar, Line, bars, lines};
+use super::figure::Figure;
+use super::width::KINDS;
+use crate::machine::Machine;
+
+/// Draws every chart that the figures allow into `directory`. Answers the files.
+///
+/// # Errors
+///
+/// The directory or a file cannot be written.
+pub fn draw(figures: &[Figure], machine: &Machine, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::create_dir_all(directory)?;
+    let subtitle = machine.line();
+    let charts = [
+        ("core", calls(figures, "core", "A call through a slot, and what else there is", &subtitle)),
+        ("peers", calls(figures, "peers", "A call through a slot, and what else might be used", &subtitle)),
+        (
+            "retpoline",
+            calls(figures, "retpoline", "Where indirect branches go through a retpoline", &subtitle),
+        ),
+        ("mix", calls(figures, "mix", "Bodies, changing targets, cold calls", &subtitle)),
+        ("width", width(figures, &subtitle)),
+        ("swaps", swaps(figures, &subtitle)),
+        ("threads", threads(figures, &subtitle)),
+    ];
+    let mut files = Vec::new();
+    for (name, chart) in charts {
+        if let Some(chart) = chart {
+            let file = directory.join(format!("{name}.svg"));
+            fs::write(&file, chart)?;
+            files.push(file);
+        }
+    }
+    Ok(files)
+}
+
+/// The rows of a group as bars; those of hotcall in another colour.
+fn calls(figures: &[Figure], group: &str, title: &str, subtitle: &str) -> Option<String> {
+    let prefix = format!("{group}/");
+    let chosen: Vec<Bar> = figures
+        .iter()
+        .filter(|figure| figure.group == group)
+        .filter_map(|figure| {
+            Some(Bar {
+                name: figure.name.strip_prefix(&prefix).unwrap_or(&figure.name).to_owned(),
+                value: figure.ns_per_call?,
+                spread: figure.p25.zip(figure.p75),
+                colour: usize::from(!figure.name.contains("slot")),
+            })
+        })
+        .collect();
+    let axis = "nanoseconds a call, logarithmic (median; line: quartiles)";
+    (!chosen.is_empty()).then(|| bars(title, subtitle, axis, &chosen, true))
+}
+
+fn width(figures: &[Figure], subtitle: &str) -> Option<String> {
+    let names = KINDS.iter().map(|(name, _)| *name).chain(["slot_call"]);
+    let drawn: Vec<Line> = names
+        .map(|name| Line {
+            name: name.to_owned(),
+            points: figures
+                .iter()
+                .filter(|figure| figure.group == "width" && figure.name.split('/').nth(1) == Some(name))
+                .filter_map(|figure| Some((figure.number("sites")?, figure.ns_per_call?)))
+                .collect(),
+        })
+        .filter(|line| !line.points.is_empty())
+        .collect();
+    let axes = ("distinct call sites in rotation", "nanoseconds a call");
+    (!drawn.is_empty()).then(|| lines("Many call sites", subtitle, axes, &drawn, false))
+}
+
+fn swaps(figures: &[Figure], subtitle: &str) -> Option<String> {
+    let mut drawn: Vec<Line> = Vec::new();
+    for (row, label) in [("batch", "batch"), ("membarrier", "bare membarrier")] {
+        for callers in [0, 1] {
+            for (key, quantile) in [("p50_ns", "p50"), ("p99_ns", "p99")] {
+                if row == "membarrier" && key == "p99_ns" {
+                    continue;
+                }
+                let suffix = format!("/{callers}_callers");
+                let points: Vec<(f64, f64)> = figures
+                    .iter()
+                    .filter(|figure| {
+                        figure.name.split('/').nth(1) == Some(row) && figure.name.ends_with(&suffix)
+                    })
+                    .filter(|figure| figure.group == "swaps")
+                    .filter_map(|figure| Some((figure.number("slots")?, figure.number(key)?)))
+                    .collect();
+                if !points.is_empty() {
+                    drawn.push(Line { name: format!("{label}, {callers} callers, {quantile}"), points });
+                }
+            }
+        }
+    }
+    let axes = ("slots in a batch", "nanoseconds, logarithmic");
+    (!drawn.is_empty()).then(|| lines("What a swap costs", subtitle, axes, &drawn, true))
+}
+
+fn threads(figures: &[Figure], subtitle: &str) -> Option<String> {
+    let chosen: Vec<Bar> = figures
+        .iter()
+        .filter(|figure| figure.group == "threads")
+        .filter_map(|figure| {
+            Some(Bar {
+                name: figure.name.strip_prefix("threads/")?.replace('/', ", ").replace('_', " "),
+                value: figure.number("calls_per_second")?,
+                spread: None,
+                colour: usize::from(!figure.name.contains("slot")),
+            })
+        })
+        .collect();
+    let axis = "calls a second, all callers together, logarithmic";
+    (!chosen.is_empty()).then(|| bars("Callers on several threads, and swaps", subtitle, axis, &chosen, true))
+}

@@ -1,0 +1,443 @@
+//! `#[chain(..)]`: how the results of a chain's elements combine, and the trait for chains of it.
+//!
+//! A trait has chains where each of its methods has a rule, or takes its default body. A rule is written on the
+//! method, or known: a method that returns nothing calls every element. Where one method is marked, all must have
+//! a rule; where none is, a trait that happens to have methods without one simply has no chains.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, ItemTrait, Pat, Token, TraitItem, Type};
+
+use super::method::{Method, Undispatched, primitive};
+use super::rewrite::associated_parameter;
+use super::trait_item::Trait;
+use crate::paths::crate_path;
+
+/// What stands in `#[chain(..)]`.
+enum Rule {
+    All,
+    /// Which argument, where it is named.
+    Through(Option<Ident>),
+    First,
+    Own,
+}
+
+/// What is known of a method before it is analysed.
+struct Marked {
+    name: Ident,
+    rule: Option<Rule>,
+    has_default: bool,
+    arguments: Vec<Option<Ident>>,
+}
+
+/// The rules of a trait's methods, in order.
+pub(crate) struct Rules(Vec<Marked>);
+
+impl Rules {
+    /// Takes the marks off the trait.
+    pub(crate) fn take(item: &mut ItemTrait) -> syn::Result<Self> {
+        let mut marked = Vec::new();
+        for item in &mut item.items {
+            let TraitItem::Fn(function) = item else { continue };
+            let mut rule = None;
+            for attribute in &function.attrs {
+                if !attribute.path().is_ident("chain") {
+                    continue;
+                }
+                if rule.is_some() {
+                    return Err(syn::Error::new_spanned(attribute, "a method of a chain has one rule"));
+                }
+                rule = Some(parse(attribute)?);
+            }
+            function.attrs.retain(|attribute| !attribute.path().is_ident("chain"));
+            let arguments = function.sig.inputs.iter().filter_map(|input| match input {
+                FnArg::Receiver(_) => None,
+                FnArg::Typed(argument) => Some(match &*argument.pat {
+                    Pat::Ident(pattern) => Some(pattern.ident.clone()),
+                    _ => None,
+                }),
+            });
+            marked.push(Marked {
+                name: function.sig.ident.clone(),
+                rule,
+                has_default: function.default.is_some(),
+                arguments: arguments.collect(),
+            });
+        }
+        Ok(Self(marked))
+    }
+}
+
+fn parse(attribute: &syn::Attribute) -> syn::Result<Rule> {
+    attribute.parse_args_with(|input: syn::parse::ParseStream<'_>| {
+        let word: Ident = input.parse()?;
+        let rule = match word.to_string().as_str() {
+            "all" => Rule::All,
+            "first" => Rule::First,
+            "own" => Rule::Own,
+            "through" if input.peek(Token![=]) => {
+                input.parse::<Token![=]>()?;
+                Rule::Through(Some(input.parse()?))
+            }
+            "through" => Rule::Through(None),
+            _ => {
+                return Err(syn::Error::new(
+                    word.span(),
+                    "a rule is one of `all`, `through`, `through = argument`, `first`, `own`",
+                ));
+            }
+        };
+        Ok(rule)
+    })
+}
+
+/// A rule that fits its method.
+#[derive(Clone, Copy)]
+enum Fitted {
+    All,
+    Through(usize),
+    First,
+    Own,
+}
+
+/// What chains of the trait need; nothing where it has none.
+pub(crate) fn expansion(of: &Trait, rules: &Rules) -> syn::Result<TokenStream> {
+    let explicit = rules.0.iter().any(|marked| marked.rule.is_some());
+    let mut marked = rules.0.iter();
+    let mut fitted = Vec::with_capacity(of.methods.len());
+    for method in &of.methods {
+        // Dispatched methods are in the trait's order.
+        let Some(marked) = marked.by_ref().find(|marked| marked.name == method.name) else {
+            return Ok(TokenStream::new());
+        };
+        match fit(method, marked, explicit) {
+            Ok(Some(one)) => fitted.push(one),
+            Ok(None) => return Ok(TokenStream::new()),
+            Err(error) => return Err(error),
+        }
+    }
+    if fitted.iter().all(|one| matches!(one, Fitted::Own)) {
+        return Ok(TokenStream::new());
+    }
+    let krate = crate_path();
+    Ok(Context { of, rt: quote!(#krate::__private), fitted }.expand())
+}
+
+/// The method's rule. `None` where it has none, and nobody asked for one.
+fn fit(method: &Method, marked: &Marked, explicit: bool) -> syn::Result<Option<Fitted>> {
+    let refuse = |message: &str| Err(syn::Error::new_spanned(&marked.name, message));
+    let returns_nothing = matches!(&method.result, Type::Tuple(tuple) if tuple.elems.is_empty());
+    let fitted = match &marked.rule {
+        Some(Rule::Own) if marked.has_default => Fitted::Own,
+        Some(Rule::Own) => return refuse("`#[chain(own)]` takes the default body, and this method has none"),
+        Some(Rule::All) if returns_nothing => Fitted::All,
+        Some(Rule::All) => {
+            return refuse("`#[chain(all)]` has nowhere to put the results: use `through` or `first`, or return nothing");
+        }
+        Some(Rule::First) => Fitted::First,
+        Some(Rule::Through(named)) => Fitted::Through(through(method, marked, named.as_ref())?),
+        None if returns_nothing && (explicit || method.argument_types.iter().all(plainly_copied)) => Fitted::All,
+        None if marked.has_default => Fitted::Own,
+        None if explicit => {
+            return refuse(
+                "how do the results of a chain's elements combine here? say `#[chain(through)]`, `#[chain(first)]` or \
+                 give the method a default body",
+            );
+        }
+        None => return Ok(None),
+    };
+    if method.borrows && !matches!(fitted, Fitted::Own) {
+        if explicit {
+            return refuse(
+                "a chain's element may be gone when the call returns, so the result cannot borrow from `self`: \
+                 return an owned value, or give the method a default body and the rule `#[chain(own)]`",
+            );
+        }
+        return Ok(None);
+    }
+    Ok(Some(fitted))
+}
+
+/// Which argument the value goes through.
+fn through(method: &Method, marked: &Marked, named: Option<&Ident>) -> syn::Result<usize> {
+    let refuse = |token: &dyn ToTokens, message: String| Err(syn::Error::new_spanned(token, message));
+    if let Some(named) = named {
+        let found = marked.arguments.iter().position(|argument| argument.as_ref() == Some(named));
+        return match found {
+            Some(index) => Ok(index),
+            None => refuse(named, format!("the method has no argument `{named}`")),
+        };
+    }
+    let result = method.result.to_token_stream().to_string();
+    let same = method.argument_types.iter().enumerate().filter(|(_, ty)| ty.to_token_stream().to_string() == result);
+    let same: Vec<_> = same.map(|(index, _)| index).collect();
+    match same[..] {
+        [index] => Ok(index),
+        [] => refuse(&marked.name, "no argument has the type of the result, so no value can go through".to_owned()),
+        _ => refuse(
+            &marked.name,
+            "several arguments have the type of the result: name the one that the value goes through, \
+             `#[chain(through = argument)]`"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Whether the type as written can be passed to many.
+fn plainly_copied(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(_) | Type::Ptr(_)) || primitive(ty)
+}
+
+/// The kind of register, as far as the type as written tells.
+fn class(ty: &Type) -> Ident {
+    let name = match ty {
+        Type::Reference(_) | Type::Ptr(_) | Type::FnPtr(_) => "Unsigned",
+        Type::Paren(inner) => return class(&inner.elem),
+        Type::Group(inner) => return class(&inner.elem),
+        Type::Path(path) if primitive(ty) => match path.path.get_ident().map(ToString::to_string).as_deref() {
+            Some("f32" | "f64") => "Float",
+            Some(signed) if signed.starts_with('i') => "Signed",
+            _ => "Unsigned",
+        },
+        _ => "Other",
+    };
+    format_ident!("{name}")
+}
+
+struct Context<'a> {
+    of: &'a Trait,
+    rt: TokenStream,
+    fitted: Vec<Fitted>,
+}
+
+fn name(what: &str, number: usize) -> Ident {
+    format_ident!("__{what}_{number}", span = Span::mixed_site())
+}
+
+impl Context<'_> {
+    fn expand(&self) -> TokenStream {
+        let rt = &self.rt;
+        let Trait { parameters, predicates, methods, .. } = self.of;
+        let interface = self.of.interface();
+        let each = || methods.iter().zip(&self.fitted).enumerate();
+        let functions = each().map(|(number, (method, fitted))| self.functions(number, method, *fitted));
+        let rules = each().map(|(number, (method, fitted))| self.rule(number, method, *fitted));
+        let empty = each().map(|(number, (method, fitted))| {
+            let (cfgs, code) = (&method.cfgs, self.codes(number, *fitted).0);
+            quote!(#(#cfgs)* #rt::chain::entry_point(#code))
+        });
+        let count = name("INDEX", methods.len());
+        let on_chain = self.implementation(&quote!(#rt::chain::Chain<#interface>), true);
+        let on_bound = (!self.of.is_static && self.of.lends_shared())
+            .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'_, #interface>), false));
+        quote! {
+            #(#functions)*
+
+            // SAFETY: rule `i` is that of method `i`; its code has the method's signature.
+            unsafe impl<#(#parameters),*> #rt::chain::Chainable for #interface
+            where
+                #(#predicates,)*
+            {
+                type Entries = [#rt::chain::EntryPoint; #count];
+                const RULES: &'static [#rt::chain::MethodRule] = &[#(#rules),*];
+                const EMPTY: Self::Entries = [#(#empty),*];
+            }
+
+            #on_chain
+            #on_bound
+        }
+    }
+
+    /// The code of the empty chain, and that of the loop.
+    fn codes(&self, number: usize, fitted: Fitted) -> (TokenStream, TokenStream) {
+        let (rt, generics) = (&self.rt, &self.of.arguments);
+        if matches!(fitted, Fitted::Own) {
+            let none = quote!(#rt::Code::new(#rt::core::ptr::null()));
+            return (none.clone(), none);
+        }
+        let code = |what| {
+            let function = name(what, number);
+            quote!(#rt::Code::new(#function::<#(#generics),*> as *const ()))
+        };
+        (code("chain_empty"), code("chain_loop"))
+    }
+
+    fn rule(&self, number: usize, method: &Method, fitted: Fitted) -> TokenStream {
+        let rt = &self.rt;
+        let Method { cfgs, result, in_register, static_types, argument_types, .. } = method;
+        let combine = match fitted {
+            Fitted::All => quote!(All),
+            Fitted::Through(index) => quote!(Through(#index)),
+            Fitted::First if *in_register => quote!(First(#rt::core::option::Option::None)),
+            Fitted::First => {
+                let static_result = static_types.last();
+                quote!(First(#rt::core::option::Option::Some(
+                    #rt::Code::new(#rt::chain::step::<#static_result> as *const ())
+                )))
+            }
+            Fitted::Own => quote!(Own),
+        };
+        let word = |ty: &Type, static_type: &Type| {
+            let class = class(ty);
+            quote!(#rt::chain::Word {
+                class: #rt::chain::Class::#class,
+                size: #rt::core::mem::size_of::<#static_type>(),
+            })
+        };
+        let arguments = argument_types.iter().zip(static_types).map(|(ty, static_type)| word(ty, static_type));
+        let result = static_types.last().map(|static_type| word(result, static_type));
+        let out = !in_register;
+        let (empty, looped) = self.codes(number, fitted);
+        quote! {
+            #(#cfgs)*
+            #rt::chain::MethodRule {
+                combine: #rt::chain::Combine::#combine,
+                arguments: &[#(#arguments),*],
+                result: #result,
+                out: #out,
+                empty: #empty,
+                looped: #looped,
+            }
+        }
+    }
+
+    fn functions(&self, number: usize, method: &Method, fitted: Fitted) -> TokenStream {
+        if matches!(fitted, Fitted::Own) {
+            return TokenStream::new();
+        }
+        let rt = &self.rt;
+        let Trait { parameters, predicates, .. } = self.of;
+        let interface = self.of.interface();
+        let Method { cfgs, lifetimes, arguments, argument_types, result, .. } = method;
+        let (empty, looped, slowly) = (name("chain_empty", number), name("chain_loop", number), name("chain_slowly", number));
+        let (index, through_table) = (name("INDEX", number), name("through_table", number));
+        let (out_type, erased_result) = method.out_and_result(rt);
+        let out_type: Vec<_> = out_type.into_iter().collect();
+        let returned = |value: TokenStream| {
+            if method.in_register { value } else { quote!(unsafe { (*__out).write(#value); }) }
+        };
+        let again: Vec<_> = arguments.iter().zip(argument_types).enumerate().map(|(number, (argument, ty))| match (fitted, ty) {
+            (Fitted::Through(index), _) if index == number => quote!(__value),
+            (_, Type::Reference(reference)) if reference.mutability.is_some() => quote!(&mut *#argument),
+            _ => quote_spanned!(ty.span()=> #rt::chain::again(&#argument)),
+        }).collect();
+        let call = quote!(unsafe { #through_table(__link.this(), __link.method(#index) #(, #again)*) });
+        let (nothing, over_links) = match fitted {
+            Fitted::All | Fitted::Own => (quote!(()), quote!({ for __link in __links { #call; } })),
+            Fitted::Through(index) => {
+                let argument = &arguments[index];
+                let body = quote!({
+                    let mut __value = #argument;
+                    for __link in __links {
+                        __value = #call;
+                    }
+                    __value
+                });
+                (quote!(#argument), body)
+            }
+            Fitted::First => {
+                let first = quote_spanned!(result.span()=> <#result as #rt::chain::First>);
+                let body = quote!('__search: {
+                    let mut __result = #first::empty();
+                    for __link in __links {
+                        __result = #call;
+                        if #first::stops(&__result) {
+                            break '__search __result;
+                        }
+                    }
+                    __result
+                });
+                (quote!(#first::empty()), body)
+            }
+        };
+        let (nothing, over_links) = (returned(nothing), returned(over_links));
+        let primitives = argument_types.iter().filter(|ty| primitive(ty)).map(|ty| quote! {
+            #(#cfgs)* const _: () = #rt::assert_register::<#ty>();
+        });
+        let signature = |name: &Ident, body: TokenStream| quote! {
+            #(#cfgs)*
+            #[allow(unused_variables, unused_unsafe, unused_braces, unused_mut)]
+            unsafe extern "C-unwind" fn #name<#(#lifetimes,)* #(#parameters),*>(
+                __this: *const (),
+                #(__out: #out_type,)*
+                #(#arguments: #argument_types),*
+            ) -> #erased_result
+            where
+                #(#predicates,)*
+            {
+                #body
+            }
+        };
+        let empty = signature(&empty, nothing);
+        // SAFETY, in the expansion: a loop is only ever called through its chain, inside a section.
+        let looped = signature(&looped, quote! {
+            let __links = unsafe { #rt::chain::links(__this) };
+            #over_links
+        });
+        quote! {
+            #(#primitives)*
+            #empty
+            #looped
+
+            #(#cfgs)*
+            #[cold]
+            #[inline(never)]
+            fn #slowly<#(#lifetimes,)* #(#parameters),*>(
+                __chain: &#rt::chain::Chain<#interface>,
+                #(#arguments: #argument_types),*
+            ) -> #result
+            where
+                #(#predicates,)*
+            {
+                let __section = #rt::chain::Chain::<#interface>::__enter_slowly();
+                unsafe { #through_table(__chain.__this(), __chain.__entry(#index) #(, #arguments)*) }
+            }
+        }
+    }
+
+    fn implementation(&self, target: &TokenStream, sections: bool) -> TokenStream {
+        let rt = &self.rt;
+        let Trait { parameters, predicates, path, methods, undispatched, associated, is_unsafe, .. } = self.of;
+        let interface = self.of.interface();
+        let is_unsafe = is_unsafe.then(|| quote!(unsafe));
+        let associated = associated.iter().map(|name| {
+            let parameter = associated_parameter(name);
+            quote!(type #name = #parameter;)
+        });
+        let each = methods.iter().zip(&self.fitted).enumerate();
+        let methods = each.filter(|(_, (_, fitted))| !matches!(fitted, Fitted::Own)).map(|(number, (method, _))| {
+            let Method { cfgs, signature, arguments, .. } = method;
+            let (index, through_table) = (name("INDEX", number), name("through_table", number));
+            let call = quote!(unsafe { #through_table(self.__this(), self.__entry(#index) #(, #arguments)*) });
+            let body = if sections {
+                let slowly = name("chain_slowly", number);
+                quote! {
+                    match #rt::chain::Chain::<#interface>::__enter() {
+                        #rt::core::option::Option::Some(__section) => #call,
+                        #rt::core::option::Option::None => #slowly(self #(, #arguments)*),
+                    }
+                }
+            } else {
+                call
+            };
+            quote!(#(#cfgs)* #[inline] #signature { #body })
+        });
+        let undispatched = undispatched.iter().filter(|method| !method.has_default).map(|method| {
+            let Undispatched { cfgs, signature, .. } = method;
+            let message =
+                format!("`{}` is declared `where Self: Sized`: it is not dispatched, and a chain does not have it", signature.ident);
+            quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
+        });
+        quote! {
+            #is_unsafe impl<#(#parameters),*> #path for #target
+            where
+                #(#predicates,)*
+            {
+                #(#associated)*
+                #(#methods)*
+                #(#undispatched)*
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! A chain as straight-line direct calls.
+//!
+//! # Problem
+//!
+//! A loop over trait objects loads, for each element, its instance, its table and its method's address, and then calls
+//! through a register, from one place for all of them. The processor has to guess where that goes.
+//!
+//! # Idea
+//!
+//! The list changes rarely. So it is emitted: for each method one piece of code, in which each element is two
+//! instructions that hold its instance and its method, with calls that each have a place of their own:
+//!
+//! ```text
+//!   elements   entry point of the method
+//!   0          the method of the empty chain, which the macro wrote
+//!   1          mov rdi, instance; jmp method
+//!   2 or more  a frame, one call after another, ret: see `template`
+//! ```
+//!
+//! All pieces of one list, and the trampolines for methods out of reach, lie in one block of code memory.
+//!
+//! # Replacing one element in place
+//!
+//! The instance is an immediate that nothing may rewrite while it is executed; the displacement of the call may be.
+//! So the call is retargeted to a thunk that brings the new instance along. It costs the element one jump until the
+//! next edit emits the list anew, which happens at the latest when a quarter of the elements have thunks.
+//!
+//! Two such replacements must not meet in one call: one that has passed the first element before its replacement
+//! and reaches the second after *its* replacement would see a list that there never was. So a second one is only done in
+//! place when a grace period has passed since the first (`busy` says so); else the list is emitted anew.
+//!
+//! # Invariants
+//!
+//! 1. The opcode of every site is at 3 mod 8, and is `call`, or for one element `jmp`.
+//! 2. Every site reaches its target: a method, a trampoline in the same block, or a thunk.
+//! 3. `block`, `thunks` and `frames` live until a grace period has passed in which nothing led to them.
+//! 4. Between two retargetings of sites of one program a grace period passes.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use super::frames::{Frames, Piece, section};
+use super::inspect::EmittedChain;
+use super::rule::{Combine, MethodRule};
+use super::shape::{Shape, Stop};
+use super::template::{Line, Template};
+use crate::arch;
+use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
+use crate::error::Error;
+use crate::installed::Installed;
+use crate::interface::Code;
+use crate::quiesce::section as sections;
+use crate::sys::image::runtime_anchor;
+
+/// Code memory for all chains, near the program's own code.
+static HEAP: LazyLock<Arc<SharedHeap>> = LazyLock::new(|| {
+    let near = runtime_anchor as *const () as usize;
+    SharedHeap::new(CodeHeap::new(near..near + 1))
+});
+
+const TRAMPOLINE: usize = arch::CODE_ALIGN;
+
+/// How a method is reached.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// It is not emitted.
+    Elsewhere,
+    /// One element: a thunk at this distance from the block's start.
+    Jump(usize),
+    /// A line at this distance.
+    Line(usize),
+}
+
+/// What calls run. See the head of this file for the invariants.
+#[derive(Debug)]
+pub(super) struct Program {
+    lines: Arc<[Option<Line>]>,
+    ways: Vec<Way>,
+    elements: usize,
+    needs_links: bool,
+    block: Option<Block>,
+    frames: Option<Frames>,
+    /// By element: the thunks that its sites go to, one for each method that is emitted.
+    thunks: HashMap<usize, Vec<Block>>,
+    /// A grace period has not passed since the last retargeting.
+    busy: Arc<AtomicBool>,
+}
+
+/// What a retargeting has made unused. Dropped when a grace period has passed.
+pub(super) struct Retarget {
+    thunks: Vec<Block>,
+    busy: Arc<AtomicBool>,
+}
+
+impl Drop for Retarget {
+    fn drop(&mut self) {
+        HEAP.release(core::mem::take(&mut self.thunks));
+        // Release, partner of the Acquire in `retarget`.
+        self.busy.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Before the code: nobody looks up what is not there.
+        drop(self.frames.take());
+        let thunks = core::mem::take(&mut self.thunks);
+        HEAP.release(self.block.take().into_iter().chain(thunks.into_values().flatten()));
+    }
+}
+
+/// Where code goes that is out of reach, by target.
+type Trampolines = HashMap<usize, usize>;
+
+impl Program {
+    /// The program for `list`, and the entry points. `before` is that of another list of the same interface.
+    pub(super) fn new(
+        rules: &'static [MethodRule],
+        list: &[Arc<Installed>],
+        before: Option<&Self>,
+    ) -> Result<(Self, Vec<Code>), Error> {
+        let lines = before.map_or_else(
+            || rules.iter().map(|rule| Shape::of(rule).map(|shape| Line::new(&shape))).collect(),
+            |before| Arc::clone(&before.lines),
+        );
+        let mut program = Self {
+            lines,
+            ways: Vec::with_capacity(rules.len()),
+            elements: list.len(),
+            needs_links: false,
+            block: None,
+            frames: None,
+            thunks: HashMap::new(),
+            busy: Arc::default(),
+        };
+        let len = program.lay_out(rules, list.len());
+        if len != 0 {
+            program.emit(list, len)?;
+        }
+        let start = program.block.as_ref().map_or(0, |block| block.exec().get());
+        let code = |at: usize| Code::new(core::ptr::with_exposed_provenance(start + at));
+        let codes = rules.iter().zip(&program.ways).map(|(rule, way)| match way {
+            Way::Jump(at) | Way::Line(at) => code(*at),
+            Way::Elsewhere if list.is_empty() => rule.empty,
+            Way::Elsewhere => rule.looped,
+        });
+        let codes = codes.collect();
+        Ok((program, codes))
+    }
+
+    /// Where each method's code is to be, and how long all of it is.
+    fn lay_out(&mut self, rules: &[MethodRule], elements: usize) -> usize {
+        let mut len: usize = 0;
+        for (rule, line) in rules.iter().zip(&*self.lines) {
+            let way = match (elements, line) {
+                (0, _) => Way::Elsewhere,
+                _ if rule.combine == Combine::Own => Way::Elsewhere,
+                (1, _) => {
+                    let at = len.next_multiple_of(arch::CODE_ALIGN);
+                    len = at + arch::THUNK_LEN;
+                    Way::Jump(at)
+                }
+                (_, Some(line)) => {
+                    let at = len.next_multiple_of(arch::CODE_ALIGN);
+                    len = at + line.len(elements);
+                    Way::Line(at)
+                }
+                (_, None) => {
+                    self.needs_links = true;
+                    Way::Elsewhere
+                }
+            };
+            self.ways.push(way);
+        }
+        len
+    }
+
+    fn emit(&mut self, list: &[Arc<Installed>], len: usize) -> Result<(), Error> {
+        let mut block = HEAP.lock().allocate(len)?;
+        let mut trampolines = Trampolines::new();
+        if !self.reaches_all(list, &block, len) {
+            // Rare: some methods are in a library far away. There may be one trampoline for each method of each type.
+            let targets = self.targets(list).map(|target| (target, 0));
+            trampolines.extend(targets);
+            let start = len.next_multiple_of(TRAMPOLINE);
+            let longer = HEAP.lock().allocate(start + TRAMPOLINE * trampolines.len());
+            HEAP.release([core::mem::replace(&mut block, longer?)]);
+            let first = block.exec().get() + start;
+            trampolines.values_mut().enumerate().for_each(|(number, at)| *at = first + number * TRAMPOLINE);
+        }
+        let mut code = vec![arch::TRAP; block.len()];
+        let base = block.exec();
+        for (target, at) in &trampolines {
+            let bytes = arch::trampoline(ExecAddr::new(*target));
+            code[at - base.get()..][..bytes.as_bytes().len()].copy_from_slice(bytes.as_bytes());
+        }
+        for (method, way) in self.ways.iter().enumerate() {
+            match (*way, &self.lines[method]) {
+                (Way::Jump(at), _) => {
+                    let target = ExecAddr::new(list[0].table().method(method).address());
+                    let bytes = arch::thunk(base.add(at), list[0].data().addr(), target);
+                    code[at..][..bytes.as_bytes().len()].copy_from_slice(bytes.as_bytes());
+                }
+                (Way::Line(at), Some(line)) => {
+                    emit_line(&mut code[at..at + line.len(list.len())], base.add(at), line, method, list, &trampolines);
+                }
+                _ => {}
+            }
+        }
+        HEAP.lock().write(&block, &code);
+        let pieces: Vec<_> = self.pieces(base).collect();
+        self.frames = (!pieces.is_empty()).then(|| Frames::register(section(&pieces)));
+        self.block = Some(block);
+        Ok(())
+    }
+
+    fn pieces(&self, base: ExecAddr) -> impl Iterator<Item = Piece<'_>> {
+        self.ways.iter().zip(&*self.lines).filter_map(move |(way, line)| match (way, line) {
+            (Way::Line(at), Some(line)) => {
+                let len = line.len(self.elements);
+                let tail = len - line.tail.len();
+                Some(Piece { start: base.get() + at, len, tail, unwind: &line.unwind })
+            }
+            _ => None,
+        })
+    }
+
+    /// All addresses that are called.
+    fn targets<'p>(&'p self, list: &'p [Arc<Installed>]) -> impl Iterator<Item = usize> + 'p {
+        let lines = self.ways.iter().enumerate().filter(|(_, way)| matches!(way, Way::Line(_)));
+        let methods = lines.flat_map(|(method, _)| list.iter().map(move |one| one.table().method(method).address()));
+        methods.chain(self.lines.iter().flatten().filter_map(|line| match line.stop {
+            Stop::Ask(code) => Some(code.address()),
+            _ => None,
+        }))
+    }
+
+    fn reaches_all(&self, list: &[Arc<Installed>], block: &Block, len: usize) -> bool {
+        let (least, greatest) =
+            self.targets(list).fold((usize::MAX, 0), |(least, greatest), at| (least.min(at), greatest.max(at)));
+        if greatest == 0 {
+            return true;
+        }
+        let ends = [block.exec(), block.exec().add(len)];
+        let targets = [ExecAddr::new(least), ExecAddr::new(greatest)];
+        ends.iter().all(|end| targets.iter().all(|target| arch::displacement(*end, *target).is_some()))
+    }
+
+    pub(super) fn needs_links(&self) -> bool {
+        self.needs_links
+    }
+
+    /// Where the site of an element is, in a method's code. `None` where it has none, or none that can be retargeted.
+    fn site(&self, method: usize, element: usize) -> Option<(ExecAddr, usize)> {
+        let block = self.block.as_ref()?;
+        let at = match (self.ways[method], &self.lines[method]) {
+            (Way::Jump(at), _) => at + arch::NEAR_JUMP_AT,
+            (Way::Line(at), Some(line)) => at + line.site(element),
+            _ => return None,
+        };
+        let site = block.exec().add(at);
+        arch::branch_at(site).map(|_| (site, at))
+    }
+
+    /// Makes the sites of one element go to `new`, of the same type. `None` where that cannot be done in place.
+    pub(super) fn retarget(&mut self, rules: &[MethodRule], index: usize, new: &Installed) -> Option<Retarget> {
+        let crowded = !self.thunks.contains_key(&index) && self.thunks.len() > self.elements / 4;
+        if self.needs_links || crowded || self.busy.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut stores = Vec::with_capacity(rules.len());
+        let mut thunks = Vec::with_capacity(rules.len());
+        let planned = self.plan(rules, index, new, &mut stores, &mut thunks);
+        if planned.is_none() {
+            HEAP.release(thunks);
+            return None;
+        }
+        for (site, write, displacement) in stores {
+            // Invariants 1 and 2: checked in `plan`.
+            arch::retarget(site, write, displacement);
+        }
+        // From here on every call that begins, on any core, runs the new element.
+        sections::heavy_barrier();
+        self.busy.store(true, Ordering::Relaxed);
+        let thunks = self.thunks.insert(index, thunks).unwrap_or_default();
+        Some(Retarget { thunks, busy: Arc::clone(&self.busy) })
+    }
+
+    /// The stores that retarget an element's sites, and the thunks for them. `None` where some site cannot be.
+    fn plan(
+        &self,
+        rules: &[MethodRule],
+        index: usize,
+        new: &Installed,
+        stores: &mut Vec<(ExecAddr, crate::arena::WriteAddr, i32)>,
+        thunks: &mut Vec<Block>,
+    ) -> Option<()> {
+        let mut heap = HEAP.lock();
+        for (method, rule) in rules.iter().enumerate() {
+            if rule.combine == Combine::Own {
+                continue;
+            }
+            let (site, at) = self.site(method, index)?;
+            let write = heap.write_addr(self.block.as_ref()?, at)?;
+            let thunk = heap.allocate(arch::THUNK_LEN).ok()?;
+            let exec = thunk.exec();
+            let bytes = arch::thunk(exec, new.data().addr(), ExecAddr::new(new.table().method(method).address()));
+            heap.write(&thunk, bytes.as_bytes());
+            thunks.push(thunk);
+            stores.push((site, write, arch::displacement(site, exec)?));
+        }
+        Some(())
+    }
+}
+
+/// Copies the templates and fills their holes.
+fn emit_line(
+    code: &mut [u8],
+    base: ExecAddr,
+    line: &Line,
+    method: usize,
+    list: &[Arc<Installed>],
+    trampolines: &Trampolines,
+) {
+    let tail = code.len() - line.tail.len();
+    let reach = |from: usize, target: usize| {
+        let target = trampolines.get(&target).copied().unwrap_or(target);
+        // `from` is where a displacement is: a branch's opcode would be just before it.
+        arch::displacement(base.add(from - 1), ExecAddr::new(target)).expect("what is out of reach has a trampoline")
+    };
+    let mut at = 0;
+    for (number, element) in list.iter().enumerate() {
+        let template: &Template = if number == 0 { &line.head } else { &line.next };
+        let bytes = &mut code[at..at + template.bytes.len()];
+        bytes.copy_from_slice(&template.bytes);
+        let mut put = |hole: usize, value: &[u8]| bytes[hole..hole + value.len()].copy_from_slice(value);
+        put(template.this_at(), &(element.data().addr() as u64).to_le_bytes());
+        let call = template.call_at() + 1;
+        put(call, &reach(at + call, element.table().method(method).address()).to_le_bytes());
+        if let Some(hole) = template.exit_at {
+            put(hole, &((tail - (at + hole + 4)) as i32).to_le_bytes());
+        }
+        if let (Some(hole), Stop::Ask(ask)) = (template.ask_at, line.stop) {
+            put(hole, &reach(at + hole, ask.address()).to_le_bytes());
+        }
+        at += template.bytes.len();
+    }
+    code[tail..].copy_from_slice(&line.tail);
+}
+
+impl Program {
+    /// For tests: what is executed, read back.
+    pub(super) fn inspect(&self, rules: &[MethodRule], list: &[Arc<Installed>]) -> Vec<EmittedChain> {
+        let start = self.block.as_ref().map_or(0, |block| block.exec().get());
+        let method = |(method, rule): (usize, &MethodRule)| {
+            let (entry, length) = match (self.ways[method], &self.lines[method]) {
+                (Way::Jump(at), _) => (start + at, arch::THUNK_LEN),
+                (Way::Line(at), Some(line)) => (start + at, line.len(self.elements)),
+                _ => (0, 0),
+            };
+            let sites = (0..self.elements).filter_map(|element| self.site(method, element));
+            let own = rule.combine == Combine::Own;
+            EmittedChain {
+                method,
+                entry,
+                length,
+                sites: sites.map(|(site, _)| site.get()).collect(),
+                targets: if own { Vec::new() } else { list.iter().map(|one| one.table().method(method).address()).collect() },
+                instances: list.iter().map(|one| one.data().addr()).collect(),
+            }
+        };
+        rules.iter().enumerate().map(method).collect()
+    }
+}

@@ -1,0 +1,36 @@
+//! Chains: an ordered list of plugins behind one handle that implements their trait.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `rule` | how the results of the elements combine |
+//! | `core` | the list, and how an edit of it takes effect |
+//! | `link` | what callers read: entry points, and links for loops |
+//! | `edit` | many changes that take effect together |
+//! | `emitted` | the list as straight-line direct calls |
+//! | `shape`, `template` | which registers a method needs kept, and the instructions for one element |
+//! | `frames` | unwind information for what is emitted |
+//! | `portable` | the list as a loop |
+
+mod core;
+mod edit;
+mod handle;
+pub(crate) mod inspect;
+pub(crate) mod link;
+pub(crate) mod rule;
+
+#[cfg(all(patched, target_env = "gnu"))]
+#[path = "emitted.rs"]
+mod backend;
+#[cfg(all(patched, target_env = "gnu"))]
+mod frames;
+#[cfg(not(all(patched, target_env = "gnu")))]
+#[path = "portable.rs"]
+mod backend;
+#[cfg(all(patched, target_env = "gnu"))]
+mod shape;
+#[cfg(all(patched, target_env = "gnu"))]
+mod template;
+
+pub use edit::{Edit, RetiredElements};
+pub use handle::{BoundChain, Chain};
+pub use rule::{Chainable, First};

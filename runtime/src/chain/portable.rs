@@ -1,0 +1,43 @@
+//! Chains without emitted code: every method is a loop over the links.
+//!
+//! What runs on every platform but Linux on x86-64 with glibc, and the reference that emitted chains are tested
+//! against. Mirrors `emitted`, name for name.
+
+use std::sync::Arc;
+
+use super::inspect::EmittedChain;
+use super::rule::MethodRule;
+use crate::error::Error;
+use crate::installed::Installed;
+use crate::interface::Code;
+
+/// What calls run: nothing of its own, in this backend.
+#[derive(Debug)]
+pub(super) struct Program;
+
+/// What a retargeting has made unused.
+pub(super) type Retarget = ();
+
+impl Program {
+    /// The entry points for `list`.
+    pub(super) fn new(
+        rules: &'static [MethodRule],
+        list: &[Arc<Installed>],
+        _before: Option<&Self>,
+    ) -> Result<(Self, Vec<Code>), Error> {
+        let code = |rule: &MethodRule| if list.is_empty() { rule.empty } else { rule.looped };
+        Ok((Self, rules.iter().map(code).collect()))
+    }
+
+    pub(super) fn needs_links(&self) -> bool {
+        true
+    }
+
+    pub(super) fn retarget(&mut self, _: &[MethodRule], _: usize, _: &Installed) -> Option<Retarget> {
+        None
+    }
+
+    pub(super) fn inspect(&self, _: &[MethodRule], _: &[Arc<Installed>]) -> Vec<EmittedChain> {
+        Vec::new()
+    }
+}

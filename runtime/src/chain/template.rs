@@ -1,0 +1,175 @@
+//! The instructions for one element, assembled once and copied.
+//!
+//! ```text
+//!  head                     next, for each further element         tail
+//!  ----                     ------------------------------         ----
+//!  push rbx …               stop?  test al, al; jnz tail           add rsp, frame
+//!  sub rsp, frame           carry  mov rsi, rax                    pop … rbx
+//!  mov rbx, rsi …           again  mov rdx, rbx …                  ret
+//!  movsd [rsp+…], xmm1 …           movsd xmm1, [rsp+…] …
+//!  (nops)                   (nops)
+//!  mov rdi, instance        mov rdi, instance
+//!  call method              call method
+//! ```
+//!
+//! Each ends with its call, and is a multiple of 8 bytes long: so every call's opcode is at 3 mod 8, where it can be
+//! retargeted. For a value that goes through `xmm0` an element is 16 bytes.
+
+use dynasmrt::x64::X64Relocation;
+use dynasmrt::{DynasmApi, VecAssembler, dynasm};
+
+use super::frames::Unwind;
+use super::shape::{Carry, Shape, Stop};
+use crate::arch;
+
+/// `mov rdi, imm64`.
+const LOAD_LEN: usize = 10;
+
+/// Instructions with holes.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    pub(super) bytes: Vec<u8>,
+    /// Where the displacement of the jump to the tail is.
+    pub(super) exit_at: Option<usize>,
+    /// Where the displacement of the call of the function that is asked is.
+    pub(super) ask_at: Option<usize>,
+}
+
+impl Template {
+    /// Where the instance is.
+    pub(super) fn this_at(&self) -> usize {
+        self.call_at() - 8
+    }
+
+    /// Where the opcode of the call is.
+    pub(super) fn call_at(&self) -> usize {
+        self.bytes.len() - arch::BRANCH_LEN
+    }
+}
+
+/// What is emitted for a method of a chain of two elements or more.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) head: Template,
+    pub(super) next: Template,
+    pub(super) tail: Vec<u8>,
+    pub(super) unwind: Unwind,
+    pub(super) stop: Stop,
+}
+
+impl Line {
+    pub(super) fn new(shape: &Shape) -> Self {
+        // With the return address and what is pushed, a multiple of 16, as every call demands.
+        let pushed = 8 * (1 + shape.kept.len());
+        let frame = (pushed + 8 * shape.floats.len()).next_multiple_of(16) - pushed;
+        let mut unwind = Unwind::default();
+        let head = head(shape, frame, &mut unwind);
+        let next = next(shape);
+        let tail = tail(shape, frame, &mut unwind);
+        Self { head, next, tail, unwind, stop: shape.stop }
+    }
+
+    /// The length for so many elements.
+    pub(super) fn len(&self, elements: usize) -> usize {
+        self.head.bytes.len() + (elements - 1) * self.next.bytes.len() + self.tail.len()
+    }
+
+    /// Where the opcode of an element's call is, counted from the first instruction.
+    pub(super) fn site(&self, element: usize) -> usize {
+        self.head.call_at() + element * self.next.bytes.len()
+    }
+}
+
+type Assembler = VecAssembler<X64Relocation>;
+
+fn bytes(ops: Assembler) -> Vec<u8> {
+    ops.finalize().expect("a template has no labels")
+}
+
+/// Fills up so that an instance and a call come to end at a multiple of 8; and adds them, with zeroes.
+fn call(ops: &mut Assembler) {
+    let len = ops.offset().0 + LOAD_LEN + arch::BRANCH_LEN;
+    match len.next_multiple_of(arch::SITE_ALIGN) - len {
+        0 => {}
+        1 => dynasm!(ops ; .arch x64 ; nop),
+        2 => ops.extend([0x66, 0x90]),
+        3 => ops.extend([0x0f, 0x1f, 0x00]),
+        4 => ops.extend([0x0f, 0x1f, 0x40, 0x00]),
+        5 => ops.extend([0x0f, 0x1f, 0x44, 0x00, 0x00]),
+        6 => ops.extend([0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00]),
+        _ => ops.extend([0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00]),
+    }
+    dynasm!(ops
+        ; .arch x64
+        ; mov rdi, QWORD 0
+        ; .bytes [0xe8, 0, 0, 0, 0]
+    );
+    debug_assert_eq!(ops.offset().0 % arch::SITE_ALIGN, 0);
+}
+
+fn head(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Template {
+    let mut ops = Assembler::new(0);
+    for kept in &shape.kept {
+        dynasm!(ops ; .arch x64 ; push Rq(kept.preserved));
+        unwind.pushed(ops.offset().0, kept.preserved);
+    }
+    if frame != 0 {
+        dynasm!(ops ; .arch x64 ; sub rsp, BYTE frame as i8);
+        unwind.grown(ops.offset().0, frame);
+    }
+    for kept in &shape.kept {
+        dynasm!(ops ; .arch x64 ; mov Rq(kept.preserved), Rq(kept.argument));
+    }
+    for (place, float) in shape.floats.iter().enumerate() {
+        dynasm!(ops ; .arch x64 ; movsd QWORD [rsp + 8 * place as i32], Rx(*float));
+    }
+    call(&mut ops);
+    Template { bytes: bytes(ops), exit_at: None, ask_at: None }
+}
+
+fn next(shape: &Shape) -> Template {
+    let mut ops = Assembler::new(0);
+    let (mut exit_at, mut ask_at) = (None, None);
+    if let Stop::Ask(_) = shape.stop {
+        // The out pointer is the first word that is kept.
+        let out = shape.kept[0].preserved;
+        dynasm!(ops ; .arch x64 ; mov rdi, Rq(out) ; .bytes [0xe8, 0, 0, 0, 0]);
+        ask_at = Some(ops.offset().0 - 4);
+    }
+    if shape.stop != Stop::Never {
+        dynasm!(ops ; .arch x64 ; test al, al ; .bytes [0x0f, 0x85, 0, 0, 0, 0]);
+        exit_at = Some(ops.offset().0 - 4);
+    }
+    match shape.carry {
+        Carry::Nowhere | Carry::Float(0) => {}
+        Carry::Float(to) => dynasm!(ops ; .arch x64 ; movaps Rx(to), xmm0),
+        Carry::Word { argument, size: 1, signed: false } => dynasm!(ops ; .arch x64 ; movzx Rd(argument), al),
+        Carry::Word { argument, size: 1, signed: true } => dynasm!(ops ; .arch x64 ; movsx Rd(argument), al),
+        Carry::Word { argument, size: 2, signed: false } => dynasm!(ops ; .arch x64 ; movzx Rd(argument), ax),
+        Carry::Word { argument, size: 2, signed: true } => dynasm!(ops ; .arch x64 ; movsx Rd(argument), ax),
+        Carry::Word { argument, size: 4, .. } => dynasm!(ops ; .arch x64 ; mov Rd(argument), eax),
+        Carry::Word { argument, .. } => dynasm!(ops ; .arch x64 ; mov Rq(argument), rax),
+    }
+    for kept in &shape.kept {
+        dynasm!(ops ; .arch x64 ; mov Rq(kept.argument), Rq(kept.preserved));
+    }
+    for (place, float) in shape.floats.iter().enumerate() {
+        dynasm!(ops ; .arch x64 ; movsd Rx(*float), QWORD [rsp + 8 * place as i32]);
+    }
+    call(&mut ops);
+    Template { bytes: bytes(ops), exit_at, ask_at }
+}
+
+fn tail(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Vec<u8> {
+    let mut ops = Assembler::new(0);
+    if frame != 0 {
+        dynasm!(ops ; .arch x64 ; add rsp, BYTE frame as i8);
+        unwind.shrunk(ops.offset().0, frame);
+    }
+    for kept in shape.kept.iter().rev() {
+        dynasm!(ops ; .arch x64 ; pop Rq(kept.preserved));
+        unwind.popped(ops.offset().0, kept.preserved);
+    }
+    dynasm!(ops ; .arch x64 ; ret);
+    bytes(ops)
+}

@@ -1,0 +1,246 @@
+//! Retargeting: by the slot itself, or, where calling and retargeting are separate capabilities, by its control.
+
+use core::fmt;
+use std::sync::Arc;
+
+use super::commit::{self, Change};
+use super::{Definition, Held, Slot, SlotCore};
+use crate::error::{Error, ReplaceError};
+use crate::installed::Installed;
+use crate::instance::{Instance, RawInstance};
+use crate::interface::{Implements, Interface};
+use crate::retired::Retired;
+
+/// A slot that whoever can name it may retarget: one without a [`Control`].
+///
+/// Only `#[slot]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "this slot is for calling: only its `Control` may retarget it",
+    label = "declared with `#[slot(control = ..)]`",
+    note = "call the same method on the slot's control, if its owner lends it"
+)]
+pub trait Open: Definition {}
+
+/// What a [`batch`](crate::batch()) may change: a slot, or the control of one.
+///
+/// Implemented by hotcall and its macros only.
+pub trait Retarget {
+    /// The interface of what it holds.
+    type Interface: ?Sized + Interface;
+
+    /// For hotcall.
+    #[doc(hidden)]
+    fn __core(&'static self) -> &'static SlotCore;
+}
+
+impl<D: Open> Retarget for Slot<D> {
+    type Interface = D::Interface;
+
+    fn __core(&'static self) -> &'static SlotCore {
+        &self.core
+    }
+}
+
+impl<D: Definition> Retarget for Control<D> {
+    type Interface = D::Interface;
+
+    fn __core(&'static self) -> &'static SlotCore {
+        &self.slot.core
+    }
+}
+
+/// The right to retarget one slot, apart from the right to call it.
+///
+/// `#[slot(control = NAME)]` declares it beside the slot, private unless written `control = pub NAME`: the slot then
+/// is only called, and only the control replaces what it holds. The control may be copied and handed on.
+///
+/// ```
+/// # use hotcall::{dispatch, slot};
+/// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+/// mod library {
+///     # use super::Effect;
+///     # use hotcall::slot;
+///     # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
+///     #[slot(control = EFFECT_CONTROL)]
+///     pub static EFFECT: dyn Effect = Gain(1.0);
+///
+///     pub fn double() -> Result<(), hotcall::Error> {
+///         EFFECT_CONTROL.replace(Gain(2.0))?;
+///         Ok(())
+///     }
+/// }
+/// library::double()?;
+/// assert_eq!(library::EFFECT.process(0.5), 1.0);
+/// # Ok::<(), hotcall::Error>(())
+/// ```
+///
+/// Elsewhere the slot itself is not retargeted:
+///
+/// ```compile_fail
+/// # use hotcall::{dispatch, slot};
+/// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+/// # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
+/// #[slot(control = EFFECT_CONTROL)]
+/// pub static EFFECT: dyn Effect = Gain(1.0);
+/// EFFECT.replace(Gain(2.0));
+/// ```
+pub struct Control<D: Definition> {
+    slot: &'static Slot<D>,
+}
+
+impl<D: Definition> Clone for Control<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Definition> Copy for Control<D> {}
+
+impl<D: Definition> fmt::Debug for Control<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("slot", &D::NAME).finish()
+    }
+}
+
+impl<D: Definition> Control<D> {
+    /// For `#[slot]`. `_owner` cannot be made outside the module that declares the slot.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __new(slot: &'static Slot<D>, _owner: &'static D) -> Self {
+        Self { slot }
+    }
+
+    /// The slot, to call it.
+    #[must_use]
+    pub fn slot(&self) -> &'static Slot<D> {
+        self.slot
+    }
+
+    /// As [`Slot::replace`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace<T>(&self, value: T) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+    {
+        install(&self.slot.core, Instance::new(value))
+    }
+
+    /// As [`Slot::replace_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_with<T, F>(&self, make: F) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+        F: FnOnce(&Held<'_, D::Interface>) -> T,
+    {
+        install_made(&self.slot.core, make)
+    }
+
+    /// As [`Slot::restore`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn restore(&self) -> Result<Retired<D::Interface>, Error> {
+        restore(&self.slot.core)
+    }
+}
+
+impl<D: Definition> Slot<D> {
+    /// Installs another implementor: every call that starts after this returns, on every thread, runs it.
+    ///
+    /// `value` is anything that implements the slot's trait, or an [`Instance`] of it, from a library too.
+    /// Calls under way finish on the old one, which is given back as [`Retired`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`] with `value` inside, where code memory cannot be had or this thread is already
+    /// replacing; the slot is as it was.
+    pub fn replace<T>(&'static self, value: T) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        D: Open,
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+    {
+        install(&self.core, Instance::new(value))
+    }
+
+    /// Installs what `make` makes of the implementor that is there now: state can be handed over.
+    ///
+    /// No other replacement comes between the reading of the old implementor and the installing of the new one.
+    /// Calls go on, on the old one, while `make` runs. If `make` panics, the slot is as it was.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replace`](Self::replace); a replacement of any slot from inside `make` is refused with
+    /// [`Error::Reentrant`].
+    pub fn replace_with<T, F>(
+        &'static self,
+        make: F,
+    ) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        D: Open,
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+        F: FnOnce(&Held<'_, D::Interface>) -> T,
+    {
+        install_made(&self.core, make)
+    }
+
+    /// Puts the implementor back that the slot was declared with.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replace`](Self::replace).
+    pub fn restore(&'static self) -> Result<Retired<D::Interface>, Error>
+    where
+        D: Open,
+    {
+        restore(&self.core)
+    }
+}
+
+/// What is installed here is `Send` and `Sync`: each caller above demands it of its value.
+pub(super) fn install<I: ?Sized + Interface>(
+    core: &'static SlotCore,
+    instance: Instance<I>,
+) -> Result<Retired<I>, ReplaceError<I>> {
+    match commit::commit_one(Change::new(core, instance.into_raw())) {
+        Ok(old) => Ok(Retired::new(old)),
+        Err((error, raw)) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
+    }
+}
+
+fn install_made<I, T>(
+    core: &'static SlotCore,
+    make: impl FnOnce(&Held<'_, I>) -> T,
+) -> Result<Retired<I>, ReplaceError<I>>
+where
+    I: ?Sized + Implements<T>,
+    T: Send + Sync + 'static,
+{
+    let made = commit::commit_with(core, |old: &Arc<Installed>| {
+        let held = Held::new(old.data(), old.table());
+        Instance::<I>::new(make(&held)).into_raw()
+    });
+    match made {
+        Ok(old) => Ok(Retired::new(old)),
+        Err((error, Some(raw))) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
+        Err((error, None)) => Err(ReplaceError::without(error)),
+    }
+}
+
+fn restore<I: ?Sized + Interface>(core: &'static SlotCore) -> Result<Retired<I>, Error> {
+    let instance = RawInstance::borrowed(core.default_data(), core.default_table());
+    match commit::commit_one(Change::new(core, instance)) {
+        Ok(old) => Ok(Retired::new(old)),
+        Err((error, _)) => Err(error),
+    }
+}

@@ -99,6 +99,11 @@ impl Writer {
         for (index, nexts) in &mut plans.into_iter() {
             self.publish(index, nexts, &mut unused);
         }
+        if sabotage::is(Sabotage::ReuseAtOnce) {
+            core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
+            let marks = self.marks();
+            self.recycle(marks);
+        }
         // Invariants 2 and 4: from here on no call, on any core, runs what the stores above replaced.
         section::heavy_barrier();
         let mut old = Vec::with_capacity(changes.len());
@@ -114,11 +119,6 @@ impl Writer {
         }
         if sabotage::is(Sabotage::SettleAtOnce) {
             unused.extend(self.settle(&settle));
-        }
-        if sabotage::is(Sabotage::ReuseAtOnce) {
-            core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
-            let marks = self.marks();
-            self.recycle(marks);
         }
         let replaced = old.clone();
         reclaimer::defer(Box::new(move || after_grace_period(&replaced, unused, &settle)));

@@ -35,7 +35,25 @@ pub fn export(input: TokenStream) -> TokenStream {
     export::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Makes a trait of another crate one that slots can hold.
+/// Makes a trait of another crate, unchanged, one that slots can hold.
+///
+/// The trait's methods are listed as their crate declares them; those left out are the trait's own. `dyn Log` is then the
+/// type of slots, and the static implements the foreign trait:
+///
+/// ```ignore
+/// hotcall::foreign! {
+///     trait log::Log {
+///         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool;
+///         fn log(&self, record: &log::Record<'_>);
+///         fn flush(&self);
+///     }
+/// }
+/// #[hotcall::slot]
+/// static LOGGER: dyn Log = Nop;
+/// log::set_logger(&LOGGER)?;
+/// ```
+///
+/// The local name is the last part of the path, or the one after `as`: `trait log::Log as Logging { .. }`.
 #[proc_macro]
 pub fn foreign(input: TokenStream) -> TokenStream {
     foreign::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

@@ -49,6 +49,20 @@ pub enum MemoryError {
         /// What was refused.
         reason: String,
     },
+    /// This platform, or the portable backend, has no arenas.
+    Unsupported,
+    /// Code is longer than what was reserved for it.
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// What was reserved.
+        reserved: usize,
+    },
+    /// Code could not be assembled.
+    Assembly {
+        /// What the assembler said.
+        reason: String,
+    },
     /// No gap of the address space is near enough.
     NoRoom {
         /// The address that must be reached.
@@ -244,6 +258,13 @@ impl fmt::Display for MemoryError {
                 "this process was forked and could not be given code memory of its own, so nothing can be replaced \
                  in it; calls go on as they were: {reason}"
             ),
+            Self::Unsupported => f.write_str(
+                "executable arenas need the patched backend on Linux x86-64: build there, without `--cfg hotcall_portable`",
+            ),
+            Self::TooLong { length, reserved } => {
+                write!(f, "{length} bytes of code for a reservation of {reserved}: reserve more")
+            }
+            Self::Assembly { reason } => write!(f, "the code could not be assembled: {reason}"),
             Self::NoRoom { near, length, reach } => write!(
                 f,
                 "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
@@ -326,7 +347,7 @@ impl std::error::Error for MemoryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System { source, .. } => Some(source),
-            Self::NoRoom { .. } | Self::AfterFork { .. } => None,
+            Self::NoRoom { .. } | Self::Unsupported | Self::TooLong { .. } | Self::Assembly { .. } | Self::AfterFork { .. } => None,
         }
     }
 }

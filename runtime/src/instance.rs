@@ -66,10 +66,6 @@ impl RawInstance {
     pub(crate) fn table(&self) -> &'static Table {
         self.table
     }
-
-    pub(crate) fn keeper(&self) -> Option<&Keeper> {
-        self.keeper.as_ref()
-    }
 }
 
 impl Drop for RawInstance {

@@ -55,6 +55,9 @@ extern crate self as hotcall;
 mod arch;
 #[cfg(patched)]
 mod arena;
+#[cfg(not(patched))]
+#[path = "arena/elsewhere.rs"]
+mod arena;
 mod batch;
 mod chain;
 mod error;
@@ -76,6 +79,13 @@ mod sys;
 #[path = "private.rs"]
 pub mod __private;
 
+#[cfg(not(patched))]
+pub use arena::Arena;
+#[cfg(patched)]
+pub use arena::api::{Arena, ArenaStats, Assembler, Code, Marked, Reservation, Signature, Site};
+#[cfg(patched)]
+#[doc(no_inline)]
+pub use dynasmrt;
 pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
 pub use batch::{Batch, RetiredBatch, batch};
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};

@@ -118,7 +118,10 @@ impl<I: ?Sized + Interface> Patched<I> {
 
     /// The instance as it is now, and stays for as long as the guard is held. Implements the trait, results that
     /// borrow included, where no method takes `&mut self`.
-    pub fn get<'a>(&'a self, _guard: &'a Guard) -> Held<'a, I> {
+    pub fn get<'a>(&'a self, _guard: &'a Guard) -> Held<'a, I>
+    where
+        I: Sync,
+    {
         let installed = self.current();
         Held::new(installed.data(), installed.table())
     }
@@ -151,41 +154,40 @@ impl<I: ?Sized + Interface> Patched<I> {
     /// For `#[dispatch]`: begins the section of a call, if that is quick.
     #[doc(hidden)]
     #[inline(always)]
-    pub fn __enter(&self) -> Option<Inside<'_, Section>> {
+    pub fn __enter(&self) -> Option<Inside<'_, I, Section>> {
         let section = Section::enter()?;
-        Some(Inside { installed: self.current(), _section: section })
+        Some(Inside { handle: self, _section: section })
     }
 
     /// For `#[dispatch]`: begins the section of a call.
     #[doc(hidden)]
     #[cold]
     #[inline(never)]
-    pub fn __enter_slowly(&self) -> Inside<'_, SlowSection> {
-        let section = SlowSection::enter();
-        Inside { installed: self.current(), _section: section }
+    pub fn __enter_slowly(&self) -> Inside<'_, I, SlowSection> {
+        Inside { handle: self, _section: SlowSection::enter() }
     }
 }
 
 /// A call through a handle, under way.
 #[doc(hidden)]
-pub struct Inside<'a, S> {
-    installed: &'a Installed,
+pub struct Inside<'a, I: ?Sized + Interface, S> {
+    handle: &'a Patched<I>,
     _section: S,
 }
 
-impl<S> Inside<'_, S> {
-    /// For `#[dispatch]`: the instance's address.
+impl<I: ?Sized + Interface, S> Inside<'_, I, S> {
+    /// For `#[dispatch]`: the instance, and the code of its method `index`.
+    ///
+    /// # Safety
+    ///
+    /// The interface has a method of that index.
     #[inline(always)]
     #[must_use]
-    pub fn this(&self) -> *const () {
-        self.installed.data().cast_const()
-    }
-
-    /// For `#[dispatch]`: the code of method `index`, one of the interface's.
-    #[inline(always)]
-    #[must_use]
-    pub fn method(&self, index: usize) -> Code {
-        self.installed.table().method(index)
+    pub unsafe fn load(&self, index: usize) -> (*const (), Code) {
+        let installed = self.handle.current();
+        // SAFETY: the caller's promise; the table is one of this interface.
+        let code = unsafe { installed.method(index) };
+        (installed.data().cast_const(), code)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ten thousand slots.
 //!
-//! A static cannot be generic, so they are made by a macro that nests modules, ten in each, four deep. Each
-//! module adds its slots to a batch and calls through them; the functions of [`TREES`] are those of
+//! A static cannot be generic, so they are made by a macro that nests modules, ten in each, three deep, around
+//! ten slots. Each module adds its slots to a batch and calls through them; the functions of [`TREES`] are those of
 //! its subtrees.
 #![forbid(unsafe_code)]
 
@@ -18,18 +18,24 @@ pub struct Tree {
     pub call: fn(u64) -> u64,
 }
 
-macro_rules! leaf {
-    () => {
-        #[hotcall::slot]
-        pub(crate) static SLOT: dyn hotcall_bench_step::Step = hotcall_bench_step::Stateless;
+/// Ten slots, and functions over all of them.
+macro_rules! leaves {
+    () => { leaves!(A B C D E F G H I J); };
+    ($($slot:ident)*) => {
+        $(
+            #[hotcall::slot]
+            pub(crate) static $slot: dyn hotcall_bench_step::Step = hotcall_bench_step::Stateless;
+        )*
 
+        #[inline(never)]
         pub(crate) fn replace(batch: &mut hotcall::Batch, key: u64) {
-            batch.replace(&SLOT, hotcall_bench_step::Stateful::new(key));
+            $(batch.replace(&$slot, hotcall_bench_step::Stateful::new(key));)*
         }
 
-        #[inline(always)]
+        #[inline(never)]
         pub(crate) fn call(x: u64) -> u64 {
-            hotcall_bench_step::Step::step(&SLOT, x)
+            $(let x = hotcall_bench_step::Step::step(&$slot, x);)*
+            x
         }
     };
 }
@@ -56,29 +62,30 @@ macro_rules! ten {
     (@call $x:ident $($name:ident)*) => {{ $(let $x = $name::call($x);)* $x }};
 }
 
-macro_rules! ten_leaves {
-    () => {
-        ten!(leaf);
-    };
-}
-#[cfg(not(debug_assertions))]
-macro_rules! hundred {
-    () => {
-        ten!(ten_leaves);
-    };
-}
-
 /// Slots of the largest tree, and the trees. Compiling ten thousand slots takes a minute, so a debug build,
 /// which measures nothing, has a hundred.
 #[cfg(debug_assertions)]
 mod all {
-    ten!(ten_leaves);
+    use hotcall_bench_step::{Stateful, Step};
+
+    ten!(leaves);
 
     pub(crate) const TREES: &[super::Tree] = &[
-        super::Tree { slots: 1, replace: a::a::replace, call: a::a::call },
+        super::Tree {
+            slots: 1,
+            replace: |batch, key| _ = batch.replace(&a::A, Stateful::new(key)),
+            call: |x| a::A.step(x),
+        },
         super::Tree { slots: 10, replace: a::replace, call: a::call },
         super::Tree { slots: 100, replace, call },
     ];
+}
+
+#[cfg(not(debug_assertions))]
+macro_rules! hundred {
+    () => {
+        ten!(leaves);
+    };
 }
 
 #[cfg(not(debug_assertions))]
@@ -90,10 +97,16 @@ macro_rules! thousand {
 
 #[cfg(not(debug_assertions))]
 mod all {
+    use hotcall_bench_step::{Stateful, Step};
+
     ten!(thousand);
 
     pub(crate) const TREES: &[super::Tree] = &[
-        super::Tree { slots: 1, replace: a::a::a::a::replace, call: a::a::a::a::call },
+        super::Tree {
+            slots: 1,
+            replace: |batch, key| _ = batch.replace(&a::a::a::A, Stateful::new(key)),
+            call: |x| a::a::a::A.step(x),
+        },
         super::Tree { slots: 10, replace: a::a::a::replace, call: a::a::a::call },
         super::Tree { slots: 100, replace: a::a::replace, call: a::a::call },
         super::Tree { slots: 1_000, replace: a::replace, call: a::call },

@@ -81,3 +81,24 @@ macro_rules! row {
         $crate::compare::chain::Row::new($name, $stateful, $note, [run::<0>, run::<1>, run::<2>, run::<3>])
     }};
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use hotcall_bench_step::{KEY, turn};
+
+    use super::{CALLS, SEED};
+
+    #[test]
+    fn a_chain_visits_no_value_twice() {
+        let mut x = SEED;
+        let visited: HashSet<u64> = (0..=CALLS)
+            .map(|_| {
+                x = turn(x, KEY);
+                x
+            })
+            .collect();
+        assert_eq!(visited.len() as u64, CALLS + 1);
+    }
+}

@@ -114,7 +114,7 @@ pub struct Line {
 #[must_use]
 pub fn lines(title: &str, subtitle: &str, axes: (&str, &str), lines: &[Line], log: bool) -> String {
     let (left, top, right, bottom) = (76.0, 62.0, 720.0, 440.0);
-    let mut svg = Svg::new(900.0, bottom + 56.0);
+    let mut svg = Svg::new(960.0, bottom + 56.0);
     head(&mut svg, title, subtitle);
     let points = || lines.iter().flat_map(|line| &line.points);
     let across = {

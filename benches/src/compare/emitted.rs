@@ -32,8 +32,8 @@ const TARGETS: usize = 64;
 /// Bytes between two of them.
 const TARGET_SPACE: usize = 64;
 
-/// `mov rax, rsi; rol rax, 9; add rax, [rdi]; ret`: a step that reads its state.
-const TARGET: [u8; 11] = [0x48, 0x89, 0xf0, 0x48, 0xc1, 0xc0, 0x09, 0x48, 0x03, 0x07, 0xc3];
+/// `mov rax, rsi; rol rax, 9; xor rsi, [rdi]; add rax, rsi; ret`: a step that reads its state.
+const TARGET: [u8; 14] = [0x48, 0x89, 0xf0, 0x48, 0xc1, 0xc0, 0x09, 0x48, 0x33, 0x37, 0x48, 0x01, 0xf0, 0xc3];
 
 /// What a site's two words hold: the instance and its vtable.
 #[repr(C)]

@@ -1,10 +1,11 @@
 //! Measures the rows of a group: in turn, round after round, in every placement.
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::chain::{CALLS, PLACEMENTS, Row, SEED};
 use super::counters::{Counters, Counts};
+use super::cpu_time::CpuTime;
 use super::figure::Figure;
 
 /// Rounds of every measurement: odd, so that the median is a sample.
@@ -100,7 +101,7 @@ pub fn measure(group: &str, rows: &[Row], budget: Duration) -> Result<Vec<Figure
 fn sample(run: fn(u64) -> u64, slice: Duration, expected: u64) -> Result<f64, u64> {
     // Once without the clock: the caches and the predictors belong to the row before.
     let mut found = run(SEED);
-    let begin = Instant::now();
+    let begin = CpuTime::now();
     let mut runs = 0_u32;
     while found == expected {
         found = core::hint::black_box(run)(SEED);

@@ -6,7 +6,6 @@
 //!   implementor, so the choice among sixteen slots is a `match`: the branch that a vtable hides.
 //! * *Independent*: calls that do not take the last one's result.
 //! * *Cold*: the first call after 64 MiB of other code.
-#![allow(unsafe_code)]
 
 use core::hint::black_box;
 use std::io;
@@ -20,6 +19,7 @@ use super::emitted::OtherCode;
 use super::figure::Figure;
 use super::latency::{Clock, ticks};
 use super::measure::summarise;
+use super::placed::{Stateless, distinct, reloaded};
 use super::rows::slots;
 use crate::row;
 
@@ -57,29 +57,16 @@ macro_rules! body {
     }};
 }
 
-#[inline(always)]
-fn reloaded(cell: &&'static (dyn Step + Sync)) -> &'static dyn Step {
-    // SAFETY: `cell` is a reference: aligned, live, initialised.
-    unsafe { core::ptr::from_ref(cell).read_volatile() }
-}
-
 /// One of sixteen implementors that do the same in code of their own.
 #[derive(Clone, Copy, Debug)]
-struct Kind<const N: u64>;
+struct Kind<const N: usize>;
 
-impl<const N: u64> Step for Kind<N> {
+impl<const N: usize> Step for Kind<N> {
     #[inline]
     fn step(&self, x: u64) -> u64 {
         distinct::<N>();
         turn(x, KEY)
     }
-}
-
-/// Keeps the compiler from merging functions that differ in `N` alone.
-#[inline(always)]
-fn distinct<const N: u64>() {
-    // SAFETY: a comment.
-    unsafe { core::arch::asm!("/* {n} */", n = const N, options(nomem, nostack, preserves_flags)) }
 }
 
 /// Everything there is sixteen of: slots, trait objects, functions, and the `match` among them.
@@ -176,7 +163,7 @@ macro_rules! order {
 /// Rows whose calls do not wait for each other: each is given its own number.
 fn independent() -> Vec<Row> {
     use super::rows::plain::direct;
-    static OBJECT: &(dyn Step + Sync) = &Kind::<0>;
+    static OBJECT: &(dyn Step + Sync) = &Stateless::<0>;
     let expected = (1..=CALLS).fold(SEED, |sum, number| sum ^ turn(number, KEY));
     let rows = [
         (
@@ -185,7 +172,7 @@ fn independent() -> Vec<Row> {
                 let mut number = 0;
                 chain::<P>(seed, |sum| {
                     number += 1;
-                    sum ^ direct(number)
+                    sum ^ direct::<P>(number)
                 })
             }),
         ),
@@ -205,7 +192,7 @@ fn independent() -> Vec<Row> {
                 let mut number = 0;
                 chain::<P>(seed, |sum| {
                     number += 1;
-                    sum ^ slots::SLOT.step(number)
+                    sum ^ slots::call::<P>(number)
                 })
             }),
         ),

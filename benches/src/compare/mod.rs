@@ -6,7 +6,10 @@
 //!   with the one computed without any call; a row that does no work stops the tool.
 //! * All rows of a group run in one process, in turn, for many rounds, each round beginning with another row:
 //!   what the machine does meanwhile (frequency, neighbours) falls on all of them alike.
-//! * Each loop exists in four copies, at 0, 16, 32 and 48 bytes of a cacheline. A row's figure is the median over
+//! * Time is the thread's own: what it waited while other programs had its processor is not counted. What
+//!   they do to caches and frequency is, and so are other guests of the same machine.
+//! * Each loop exists in four copies, at 0, 16, 32 and 48 bytes of a cacheline, and most rows' methods, stubs and
+//!   slots in four as well: where code lies costs up to a cycle a call. A row's figure is the median over
 //!   the copies of each copy's median; the fastest and the slowest copy are shown beside it.
 //! * `direct` is a call to a function that may not be inlined; `dyn` loads the trait object from memory at each
 //!   call, as any program must whose object can be replaced.
@@ -14,12 +17,14 @@
 pub mod chain;
 pub mod chart;
 pub mod counters;
+pub mod cpu_time;
 pub mod emitted;
 pub mod figure;
 pub mod groups;
 pub mod latency;
 pub mod measure;
 pub mod mix;
+pub mod placed;
 pub mod plots;
 pub mod rows;
 pub mod swaps;

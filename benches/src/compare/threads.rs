@@ -11,8 +11,9 @@ use hotcall_bench_step::{KEY, Stateful, Step};
 use super::chain::{SEED, expected};
 use super::figure::{Figure, relate};
 use super::latency::{Clock, Latencies, ticks};
+use super::placed;
 use super::rows::published::{arc_swap, rwlock};
-use super::rows::slots::SLOT_STATEFUL;
+use super::rows::slots::SHARED;
 
 /// How the callers call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,14 +115,15 @@ fn call(kind: Kind, clock: Clock, stop: &AtomicBool) -> Caller {
     let expected = expected(SEED, BLOCK + 1);
     let overhead = clock.overhead();
     let (arc_swap, rwlock) = (arc_swap(), rwlock());
-    let direct = core::hint::black_box(&Stateful::new(KEY)).to_owned();
+    let state = placed::Stateful::<0>::new();
+    let direct = core::hint::black_box(&state);
     while !stop.load(Ordering::Relaxed) {
         let (found, ns) = match kind {
-            Kind::Direct => block(clock, |x| super::rows::plain::direct_stateful(&direct, x)),
-            Kind::SlotCall => block(clock, |x| SLOT_STATEFUL.step(x)),
+            Kind::Direct => block(clock, |x| super::rows::plain::direct_stateful(direct, x)),
+            Kind::SlotCall => block(clock, |x| SHARED.step(x)),
             Kind::SlotBound => {
                 let guard = hotcall::pin();
-                let bound = SLOT_STATEFUL.bind(&guard);
+                let bound = SHARED.bind(&guard);
                 block(clock, |x| bound.step(x))
             }
             Kind::ArcSwap => block(clock, |x| arc_swap.load().step(x)),
@@ -170,7 +172,7 @@ fn swap(load: Load, stop: &AtomicBool) -> u64 {
         let step = Stateful::new(KEY);
         match load.kind {
             Kind::Direct => {}
-            Kind::SlotCall | Kind::SlotBound => match SLOT_STATEFUL.replace(step) {
+            Kind::SlotCall | Kind::SlotBound => match SHARED.replace(step) {
                 Ok(retired) => drop(retired),
                 Err(error) => {
                     eprintln!("swap refused: {error}");

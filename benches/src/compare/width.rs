@@ -5,11 +5,12 @@
 //! compiled, with its section.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hotcall_bench_slots::TREES;
 
 use super::chain::{SEED, expected};
+use super::cpu_time::CpuTime;
 use super::emitted::{Calls, Program};
 use super::figure::{Figure, relate};
 use super::measure::summarise;
@@ -79,7 +80,7 @@ fn in_turn(sites: usize, passes: &[(&str, Pass)], slice: Duration) -> io::Result
             let index = (turn + round) % passes.len();
             let (name, pass) = &passes[index];
             let mut found = pass(SEED, rounds);
-            let (begin, mut runs) = (Instant::now(), 0_u32);
+            let (begin, mut runs) = (CpuTime::now(), 0_u32);
             while found == expected && begin.elapsed() < slice {
                 found = pass(SEED, rounds);
                 runs += 1;

@@ -9,11 +9,11 @@ use hotcall::dispatch;
 pub const KEY: u64 = 0x5dee_ce6d;
 
 /// The work of one call: short, so that the cost of the call shows, and nothing that a compiler can fold
-/// over many calls. Not linear, so that no number of calls comes back to where it began.
+/// over many calls. Linear in no arithmetic, so that a chain does not come back to where it was.
 #[inline(always)]
 #[must_use]
 pub const fn turn(x: u64, key: u64) -> u64 {
-    x.rotate_left(9).wrapping_add(key)
+    x.rotate_left(9).wrapping_add(x ^ key)
 }
 
 /// One step of a chain.

@@ -1,34 +1,34 @@
 //! Writing the expansion.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 
-use super::method::{Method, Undispatched, primitive, tidy};
-use super::rewrite::{ASSOCIATED, associated_parameter};
+use super::method::{Method, primitive, tidy};
+use super::rewrite::ASSOCIATED;
 use super::trait_item::Trait;
 use crate::paths::crate_path;
 
 /// What every part of the expansion uses.
-struct Context<'a> {
-    of: &'a Trait,
+pub(super) struct Context<'a> {
+    pub(super) of: &'a Trait,
     /// `::hotcall::__private`.
-    rt: TokenStream,
+    pub(super) rt: TokenStream,
 }
 
 /// The names of what is made from one method.
-struct Names {
-    index: Ident,
-    next_index: Ident,
-    shim: Ident,
-    default: Ident,
-    stub: Ident,
-    invoke: Ident,
-    slowly: Ident,
-    through_table: Ident,
+pub(super) struct Names {
+    pub(super) index: Ident,
+    pub(super) next_index: Ident,
+    pub(super) shim: Ident,
+    pub(super) default: Ident,
+    pub(super) stub: Ident,
+    pub(super) invoke: Ident,
+    pub(super) slowly: Ident,
+    pub(super) through_table: Ident,
 }
 
 impl Names {
-    fn new(number: usize) -> Self {
+    pub(super) fn new(number: usize) -> Self {
         let name = |what: &str, number: usize| format_ident!("__{what}_{number}", span = Span::mixed_site());
         Self {
             index: name("INDEX", number),
@@ -78,12 +78,19 @@ impl Context<'_> {
     }
 
     /// The generic parameter for a slot's definition.
-    fn definition(&self) -> Ident {
+    pub(super) fn definition(&self) -> Ident {
         Ident::new("__HotcallSlot", Span::mixed_site())
     }
 
+    /// The type of a slot's static, without its parameter: that of the runtime, or the local one that has a trait of
+    /// another crate.
+    pub(super) fn slot_type(&self) -> TokenStream {
+        let rt = &self.rt;
+        self.of.foreign.as_ref().map_or_else(|| quote!(#rt::Slot), |foreign| foreign.slot.to_token_stream())
+    }
+
     /// What is demanded of a slot's definition.
-    fn definition_predicates(&self) -> TokenStream {
+    pub(super) fn definition_predicates(&self) -> TokenStream {
         let (rt, definition, interface) = (&self.rt, self.definition(), self.of.interface());
         quote!(#definition: #rt::Definition<Interface = #interface>)
     }
@@ -281,13 +288,14 @@ impl Context<'_> {
             let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);
             quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
         });
+        let slot_type = self.slot_type();
         let stubs = self.of.lends_shared().then(|| quote! {
             unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
             where
                 #definition_predicates,
                 #(#predicates,)*
             {
-                type Static = #rt::Slot<#definition>;
+                type Static = #slot_type<#definition>;
                 const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
             }
         });
@@ -313,102 +321,6 @@ impl Context<'_> {
             }
 
             #stubs
-        }
-    }
-
-    /// The trait, for what calls its methods.
-    fn implementations(&self) -> TokenStream {
-        let rt = &self.rt;
-        let Trait { parameters, arguments: generics, predicates, methods, is_static, .. } = self.of;
-        let (definition, interface) = (self.definition(), self.of.interface());
-        let definition_predicates = self.definition_predicates();
-        let lends_shared = self.of.lends_shared();
-        let lends_nothing = methods.iter().all(|method| !method.borrows);
-
-        let slot = (lends_shared && lends_nothing).then(|| {
-            let body = |names: &Names, method: &Method| {
-                let (invoke, slowly, arguments) = (&names.invoke, &names.slowly, &method.arguments);
-                quote! {
-                    match #rt::Slot::__enter(self) {
-                        #rt::core::option::Option::Some(__entered) => {
-                            let __bound = __entered.bound();
-                            #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
-                        }
-                        #rt::core::option::Option::None => {
-                            #slowly::<#(#generics,)* #definition>(self #(, #arguments)*)
-                        }
-                    }
-                }
-            };
-            let header = quote!(<#(#parameters,)* #definition>);
-            let predicates = quote!(#definition_predicates, #(#predicates,)*);
-            self.implementation(&header, &quote!(#rt::Slot<#definition>), &predicates, &quote!(#[inline(always)]), &body)
-        });
-        let bound = (lends_shared && !is_static).then(|| {
-            let body = |names: &Names, method: &Method| {
-                let (invoke, arguments) = (&names.invoke, &method.arguments);
-                quote!(#invoke::<#(#generics,)* #definition>(self #(, #arguments)*))
-            };
-            let header = quote!(<#(#parameters,)* #definition>);
-            let predicates = quote!(#definition_predicates, #(#predicates,)*);
-            let target = quote!(#rt::Bound<'_, #definition>);
-            self.implementation(&header, &target, &predicates, &quote!(#[inline(always)]), &body)
-        });
-        let through_table = |names: &Names, method: &Method| {
-            let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
-            quote! {
-                let (__this, __code) = (self.__this().cast_const(), self.__method(#index));
-                unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
-            }
-        };
-        let header = quote!(<#(#parameters),*>);
-        let predicates = quote!(#(#predicates,)*);
-        let inline = quote!(#[inline]);
-        let instance =
-            self.implementation(&header, &quote!(#rt::Instance<#interface>), &predicates, &inline, &through_table);
-        let held = (lends_shared && !is_static).then(|| {
-            self.implementation(&header, &quote!(#rt::Held<'_, #interface>), &predicates, &inline, &through_table)
-        });
-        quote!(#slot #bound #instance #held)
-    }
-
-    fn implementation(
-        &self,
-        header: &TokenStream,
-        target: &TokenStream,
-        predicates: &TokenStream,
-        inline: &TokenStream,
-        body: &dyn Fn(&Names, &Method) -> TokenStream,
-    ) -> TokenStream {
-        let Trait { path, methods, undispatched, associated, is_unsafe, .. } = self.of;
-        let is_unsafe = is_unsafe.then(|| quote!(unsafe));
-        let associated = associated.iter().map(|name| {
-            let parameter = associated_parameter(name);
-            quote!(type #name = #parameter;)
-        });
-        let methods = methods.iter().enumerate().map(|(number, method)| {
-            let Method { cfgs, signature, .. } = method;
-            let body = body(&Names::new(number), method);
-            quote!(#(#cfgs)* #inline #signature { #body })
-        });
-        let undispatched = undispatched.iter().filter(|method| !method.has_default).map(|method| {
-            let Undispatched { cfgs, signature, .. } = method;
-            let message = format!(
-                "`{}` is declared `where Self: Sized`: it is not dispatched, and neither a slot nor an instance has it",
-                signature.ident
-            );
-            let rt = &self.rt;
-            quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
-        });
-        quote! {
-            #is_unsafe impl #header #path for #target
-            where
-                #predicates
-            {
-                #(#associated)*
-                #(#methods)*
-                #(#undispatched)*
-            }
         }
     }
 }

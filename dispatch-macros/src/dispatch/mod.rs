@@ -6,10 +6,12 @@
 //!   (one for each slot: from nothing to the default's method) and a *stub* (one for each slot: the jump that is
 //!   retargeted);
 //! * `Interface`, `Implements` and `Stubs` for `dyn Trait`, which hand their addresses to the runtime;
-//! * the trait itself for what calls them: `Slot`, `Bound`, `Instance`, `Held`.
+//! * the trait itself for what calls them: `Slot`, `Bound`, `Patched`, `Instance`,
+//!   `Held`.
 
 mod chain;
 mod expand;
+mod implementations;
 mod method;
 mod rewrite;
 mod trait_item;
@@ -17,17 +19,29 @@ mod trait_item;
 use proc_macro2::TokenStream;
 use syn::ItemTrait;
 
+pub(crate) use trait_item::{Foreign, Trait};
+
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     if !arguments.is_empty() {
         return Err(syn::Error::new_spanned(arguments, "#[dispatch] takes no arguments"));
     }
     let mut item: ItemTrait = syn::parse2(item)?;
     let rules = chain::Rules::take(&mut item)?;
-    let analysed = trait_item::Trait::analyse(&item)?;
+    let analysed = Trait::analyse(&item)?;
     let chains = chain::expansion(&analysed, &rules)?;
     let expansion = expand::expansion(&analysed, &chains);
     Ok(quote::quote! {
         #item
         #expansion
     })
+}
+
+/// What stands beside a trait that is only for slots: it has no chains.
+pub(crate) fn beside(item: &ItemTrait) -> syn::Result<TokenStream> {
+    Ok(expand::expansion(&Trait::analyse(item)?, &TokenStream::new()))
+}
+
+/// What stands beside the local trait that represents one of another crate.
+pub(crate) fn beside_foreign(item: &ItemTrait, foreign: Foreign) -> syn::Result<TokenStream> {
+    Ok(expand::expansion(&Trait::analyse(item)?.represents(foreign)?, &TokenStream::new()))
 }

@@ -8,6 +8,16 @@ use syn::{GenericParam, ItemTrait, TraitItem, TypeParamBound};
 use super::method::{self, Kind, Method, Undispatched};
 use super::rewrite::{Associated, associated_parameter};
 
+/// A trait of another crate that a local one represents.
+pub(crate) struct Foreign {
+    /// Where it is, with its arguments.
+    pub(crate) path: TokenStream,
+    /// The local type of the statics that implement it.
+    pub(crate) slot: Ident,
+    /// The local type of what implements it by value.
+    pub(crate) handle: Ident,
+}
+
 /// What the expansion needs to know of a trait.
 pub(crate) struct Trait {
     pub(crate) is_unsafe: bool,
@@ -26,6 +36,8 @@ pub(crate) struct Trait {
     pub(crate) predicates: Vec<TokenStream>,
     /// A supertrait demands `'static`: only `Slot` and `Instance` can implement the trait.
     pub(crate) is_static: bool,
+    pub(crate) foreign: Option<Foreign>,
+    interface: TokenStream,
 }
 
 impl Trait {
@@ -113,6 +125,8 @@ impl Trait {
         let bound_arguments = path_arguments.iter().cloned().chain(named);
         let bound = quote!(#name<#(#bound_arguments),*>);
         Ok(Self {
+            foreign: None,
+            interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
             is_static: item.supertraits.iter().any(demands_static),
             methods,
@@ -133,8 +147,28 @@ impl Trait {
 
     /// `dyn Trait<..>`.
     pub(crate) fn interface(&self) -> TokenStream {
-        let bound = &self.bound;
-        quote!(dyn #bound)
+        self.interface.clone()
+    }
+
+    /// The same methods, as those of a trait of another crate: `dyn Trait` stays the interface.
+    pub(crate) fn represents(self, foreign: Foreign) -> syn::Result<Self> {
+        for method in &self.methods {
+            if method.takes_mut {
+                return Err(syn::Error::new_spanned(
+                    &method.name,
+                    "a slot is shared, so it cannot have a trait with a method that takes `&mut self`",
+                ));
+            }
+            if method.borrows {
+                return Err(syn::Error::new_spanned(
+                    &method.result,
+                    "this result borrows from the implementor, which may be replaced and freed as soon as the call \
+                     returns: a slot cannot have the method, nor the trait",
+                ));
+            }
+        }
+        let path = foreign.path.clone();
+        Ok(Self { bound: path.clone(), path, foreign: Some(foreign), ..self })
     }
 }
 

@@ -6,11 +6,13 @@
 //! | `heap` | blocks of code memory: allocation, quarantine, reuse |
 //! | `slab` | one page cut into blocks of one size |
 //! | `pages` | runs of free pages |
+//! | `api` | arenas as a tool for code generators |
 //! | `shared` | a heap that several hold, with blocks that go back by way of quiescence |
 //!
 //! The memory comes from [`crate::sys::memory`], what is written into it from [`crate::arch`].
 
 mod addr;
+pub(crate) mod api;
 mod heap;
 mod pages;
 mod shared;

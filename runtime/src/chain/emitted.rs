@@ -17,7 +17,9 @@
 //!   2 or more  a frame, one call after another, ret: see `template`
 //! ```
 //!
-//! All pieces of one list, and the trampolines for methods out of reach, lie in one block of code memory.
+//! All pieces of one list, and the trampolines for methods out of reach, lie in one block of code memory. The first
+//! attempt takes all instances and methods to be in reach; where the block turns out to lie elsewhere, a second one
+//! takes none to be.
 //!
 //! # Replacing one element in place
 //!
@@ -44,7 +46,7 @@ use super::frames::{Frames, Piece, section};
 use super::inspect::EmittedChain;
 use super::rule::{Combine, MethodRule};
 use super::shape::{Shape, Stop};
-use super::template::{Line, Template};
+use super::template::{Line, Reach, Template};
 use crate::arch;
 use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
 use crate::error::Error;
@@ -72,10 +74,33 @@ enum Way {
     Line(usize),
 }
 
+/// What is emitted for each method, for instances in reach and for others.
+#[derive(Debug)]
+struct Lines {
+    near: Vec<Option<Line>>,
+    far: Vec<Option<Line>>,
+}
+
+impl Lines {
+    fn new(rules: &[MethodRule]) -> Arc<Self> {
+        let shapes: Vec<_> = rules.iter().map(Shape::of).collect();
+        let lines = |reach| shapes.iter().map(|shape| shape.as_ref().map(|shape| Line::new(shape, reach))).collect();
+        Arc::new(Self { near: lines(Reach::Near), far: lines(Reach::Far) })
+    }
+
+    fn of(&self, reach: Reach) -> &[Option<Line>] {
+        match reach {
+            Reach::Near => &self.near,
+            Reach::Far => &self.far,
+        }
+    }
+}
+
 /// What calls run. See the head of this file for the invariants.
 #[derive(Debug)]
 pub(super) struct Program {
-    lines: Arc<[Option<Line>]>,
+    lines: Arc<Lines>,
+    reach: Reach,
     ways: Vec<Way>,
     elements: usize,
     needs_links: bool,
@@ -120,12 +145,10 @@ impl Program {
         list: &[Arc<Installed>],
         before: Option<&Self>,
     ) -> Result<(Self, Vec<Code>), Error> {
-        let lines = before.map_or_else(
-            || rules.iter().map(|rule| Shape::of(rule).map(|shape| Line::new(&shape))).collect(),
-            |before| Arc::clone(&before.lines),
-        );
+        let lines = before.map_or_else(|| Lines::new(rules), |before| Arc::clone(&before.lines));
         let mut program = Self {
             lines,
+            reach: Reach::Near,
             ways: Vec::with_capacity(rules.len()),
             elements: list.len(),
             needs_links: false,
@@ -134,9 +157,23 @@ impl Program {
             thunks: HashMap::new(),
             busy: Arc::default(),
         };
-        let len = program.lay_out(rules, list.len());
+        let mut len = program.lay_out(rules, list.len());
         if len != 0 {
-            program.emit(list, len)?;
+            let mut block = HEAP.lock().allocate(len)?;
+            let mut trampolines = Trampolines::new();
+            if !program.reaches_all(list, &block, len) {
+                program.reach = Reach::Far;
+                len = program.lay_out(rules, list.len());
+                // There may be one trampoline for each method of each type.
+                trampolines.extend(program.targets(list).map(|target| (target, 0)));
+                let start = len.next_multiple_of(TRAMPOLINE);
+                let longer = HEAP.lock().allocate(start + TRAMPOLINE * trampolines.len());
+                HEAP.release([block]);
+                block = longer?;
+                let first = block.exec().get() + start;
+                trampolines.values_mut().enumerate().for_each(|(number, at)| *at = first + number * TRAMPOLINE);
+            }
+            program.emit(list, block, &trampolines);
         }
         let start = program.block.as_ref().map_or(0, |block| block.exec().get());
         let code = |at: usize| Code::new(core::ptr::with_exposed_provenance(start + at));
@@ -152,7 +189,8 @@ impl Program {
     /// Where each method's code is to be, and how long all of it is.
     fn lay_out(&mut self, rules: &[MethodRule], elements: usize) -> usize {
         let mut len: usize = 0;
-        for (rule, line) in rules.iter().zip(&*self.lines) {
+        self.ways.clear();
+        for (rule, line) in rules.iter().zip(self.lines.of(self.reach)) {
             let way = match (elements, line) {
                 (0, _) => Way::Elsewhere,
                 _ if rule.combine == Combine::Own => Way::Elsewhere,
@@ -176,34 +214,22 @@ impl Program {
         len
     }
 
-    fn emit(&mut self, list: &[Arc<Installed>], len: usize) -> Result<(), Error> {
-        let mut block = HEAP.lock().allocate(len)?;
-        let mut trampolines = Trampolines::new();
-        if !self.reaches_all(list, &block, len) {
-            // Rare: some methods are in a library far away. There may be one trampoline for each method of each type.
-            let targets = self.targets(list).map(|target| (target, 0));
-            trampolines.extend(targets);
-            let start = len.next_multiple_of(TRAMPOLINE);
-            let longer = HEAP.lock().allocate(start + TRAMPOLINE * trampolines.len());
-            HEAP.release([core::mem::replace(&mut block, longer?)]);
-            let first = block.exec().get() + start;
-            trampolines.values_mut().enumerate().for_each(|(number, at)| *at = first + number * TRAMPOLINE);
-        }
+    fn emit(&mut self, list: &[Arc<Installed>], block: Block, trampolines: &Trampolines) {
         let mut code = vec![arch::TRAP; block.len()];
         let base = block.exec();
-        for (target, at) in &trampolines {
+        for (target, at) in trampolines {
             let bytes = arch::trampoline(ExecAddr::new(*target));
             code[at - base.get()..][..bytes.as_bytes().len()].copy_from_slice(bytes.as_bytes());
         }
         for (method, way) in self.ways.iter().enumerate() {
-            match (*way, &self.lines[method]) {
+            match (*way, self.line(method)) {
                 (Way::Jump(at), _) => {
                     let target = ExecAddr::new(list[0].table().method(method).address());
                     let bytes = arch::thunk(base.add(at), list[0].data().addr(), target);
                     code[at..][..bytes.as_bytes().len()].copy_from_slice(bytes.as_bytes());
                 }
                 (Way::Line(at), Some(line)) => {
-                    emit_line(&mut code[at..at + line.len(list.len())], base.add(at), line, method, list, &trampolines);
+                    emit_line(&mut code[at..at + line.len(list.len())], base.add(at), line, method, list, trampolines);
                 }
                 _ => {}
             }
@@ -212,11 +238,14 @@ impl Program {
         let pieces: Vec<_> = self.pieces(base).collect();
         self.frames = (!pieces.is_empty()).then(|| Frames::register(section(&pieces)));
         self.block = Some(block);
-        Ok(())
+    }
+
+    fn line(&self, method: usize) -> Option<&Line> {
+        self.lines.of(self.reach)[method].as_ref()
     }
 
     fn pieces(&self, base: ExecAddr) -> impl Iterator<Item = Piece<'_>> {
-        self.ways.iter().zip(&*self.lines).filter_map(move |(way, line)| match (way, line) {
+        self.ways.iter().zip(self.lines.of(self.reach)).filter_map(move |(way, line)| match (way, line) {
             (Way::Line(at), Some(line)) => {
                 let len = line.len(self.elements);
                 let tail = len - line.tail.len();
@@ -230,18 +259,19 @@ impl Program {
     fn targets<'p>(&'p self, list: &'p [Arc<Installed>]) -> impl Iterator<Item = usize> + 'p {
         let lines = self.ways.iter().enumerate().filter(|(_, way)| matches!(way, Way::Line(_)));
         let methods = lines.flat_map(|(method, _)| list.iter().map(move |one| one.table().method(method).address()));
-        methods.chain(self.lines.iter().flatten().filter_map(|line| match line.stop {
+        methods.chain(self.lines.of(self.reach).iter().flatten().filter_map(|line| match line.stop {
             Stop::Ask(code) => Some(code.address()),
             _ => None,
         }))
     }
 
     fn reaches_all(&self, list: &[Arc<Installed>], block: &Block, len: usize) -> bool {
-        let (least, greatest) =
-            self.targets(list).fold((usize::MAX, 0), |(least, greatest), at| (least.min(at), greatest.max(at)));
-        if greatest == 0 {
+        if !self.ways.iter().any(|way| matches!(way, Way::Line(_))) {
             return true;
         }
+        let instances = list.iter().map(|one| one.data().addr());
+        let all = self.targets(list).chain(instances);
+        let (least, greatest) = all.fold((usize::MAX, 0), |(least, greatest), at| (least.min(at), greatest.max(at)));
         let ends = [block.exec(), block.exec().add(len)];
         let targets = [ExecAddr::new(least), ExecAddr::new(greatest)];
         ends.iter().all(|end| targets.iter().all(|target| arch::displacement(*end, *target).is_some()))
@@ -254,7 +284,7 @@ impl Program {
     /// Where the site of an element is, in a method's code. `None` where it has none, or none that can be retargeted.
     fn site(&self, method: usize, element: usize) -> Option<(ExecAddr, usize)> {
         let block = self.block.as_ref()?;
-        let at = match (self.ways[method], &self.lines[method]) {
+        let at = match (self.ways[method], self.line(method)) {
             (Way::Jump(at), _) => at + arch::NEAR_JUMP_AT,
             (Way::Line(at), Some(line)) => at + line.site(element),
             _ => return None,
@@ -324,18 +354,22 @@ fn emit_line(
     trampolines: &Trampolines,
 ) {
     let tail = code.len() - line.tail.len();
-    let reach = |from: usize, target: usize| {
-        let target = trampolines.get(&target).copied().unwrap_or(target);
-        // `from` is where a displacement is: a branch's opcode would be just before it.
-        arch::displacement(base.add(from - 1), ExecAddr::new(target)).expect("what is out of reach has a trampoline")
+    // `from` is where a displacement is: a branch's opcode would be just before it.
+    let near = |from: usize, target: usize| {
+        arch::displacement(base.add(from - 1), ExecAddr::new(target)).expect("what is out of reach was made far")
     };
+    let reach = |from: usize, target: usize| near(from, trampolines.get(&target).copied().unwrap_or(target));
     let mut at = 0;
     for (number, element) in list.iter().enumerate() {
         let template: &Template = if number == 0 { &line.head } else { &line.next };
         let bytes = &mut code[at..at + template.bytes.len()];
         bytes.copy_from_slice(&template.bytes);
         let mut put = |hole: usize, value: &[u8]| bytes[hole..hole + value.len()].copy_from_slice(value);
-        put(template.this_at(), &(element.data().addr() as u64).to_le_bytes());
+        let (this_at, this) = (template.this_at(line.reach), element.data().addr());
+        match line.reach {
+            Reach::Near => put(this_at, &near(at + this_at, this).to_le_bytes()),
+            Reach::Far => put(this_at, &(this as u64).to_le_bytes()),
+        }
         let call = template.call_at() + 1;
         put(call, &reach(at + call, element.table().method(method).address()).to_le_bytes());
         if let Some(hole) = template.exit_at {
@@ -354,7 +388,7 @@ impl Program {
     pub(super) fn inspect(&self, rules: &[MethodRule], list: &[Arc<Installed>]) -> Vec<EmittedChain> {
         let start = self.block.as_ref().map_or(0, |block| block.exec().get());
         let method = |(method, rule): (usize, &MethodRule)| {
-            let (entry, length) = match (self.ways[method], &self.lines[method]) {
+            let (entry, length) = match (self.ways[method], self.line(method)) {
                 (Way::Jump(at), _) => (start + at, arch::THUNK_LEN),
                 (Way::Line(at), Some(line)) => (start + at, line.len(self.elements)),
                 _ => (0, 0),

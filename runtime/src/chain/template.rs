@@ -8,12 +8,16 @@
 //!  mov rbx, rsi …           again  mov rdx, rbx …                  ret
 //!  movsd [rsp+…], xmm1 …           movsd xmm1, [rsp+…] …
 //!  (nops)                   (nops)
-//!  mov rdi, instance        mov rdi, instance
+//!  lea rdi, instance        lea rdi, instance
 //!  call method              call method
 //! ```
 //!
 //! Each ends with its call, and is a multiple of 8 bytes long: so every call's opcode is at 3 mod 8, where it can be
-//! retargeted. For a value that goes through `xmm0` an element is 16 bytes.
+//! retargeted. For a value that goes through `xmm0` or `rax` an element is 16 bytes.
+//!
+//! Long chains are bound by how fast code can be fetched, so an instance is a displacement of 4 bytes where all
+//! instances of the list are in reach of the code, and an immediate of 8 where one is not. The system's allocator keeps
+//! what the main thread allocates near the program.
 
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynasmApi, VecAssembler, dynasm};
@@ -22,8 +26,24 @@ use super::frames::Unwind;
 use super::shape::{Carry, Shape, Stop};
 use crate::arch;
 
-/// `mov rdi, imm64`.
-const LOAD_LEN: usize = 10;
+/// How instances are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// `lea rdi, [rip + displacement]`.
+    Near,
+    /// `mov rdi, imm64`.
+    Far,
+}
+
+impl Reach {
+    /// The length of the instruction.
+    const fn load_len(self) -> usize {
+        match self {
+            Self::Near => 7,
+            Self::Far => 10,
+        }
+    }
+}
 
 /// Instructions with holes.
 #[derive(Clone, Debug)]
@@ -36,9 +56,12 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Where the instance is.
-    pub(super) fn this_at(&self) -> usize {
-        self.call_at() - 8
+    /// Where the instance is: the end of the instruction before the call.
+    pub(super) fn this_at(&self, reach: Reach) -> usize {
+        match reach {
+            Reach::Near => self.call_at() - 4,
+            Reach::Far => self.call_at() - 8,
+        }
     }
 
     /// Where the opcode of the call is.
@@ -54,19 +77,20 @@ pub(super) struct Line {
     pub(super) next: Template,
     pub(super) tail: Vec<u8>,
     pub(super) unwind: Unwind,
+    pub(super) reach: Reach,
     pub(super) stop: Stop,
 }
 
 impl Line {
-    pub(super) fn new(shape: &Shape) -> Self {
+    pub(super) fn new(shape: &Shape, reach: Reach) -> Self {
         // With the return address and what is pushed, a multiple of 16, as every call demands.
         let pushed = 8 * (1 + shape.kept.len());
         let frame = (pushed + 8 * shape.floats.len()).next_multiple_of(16) - pushed;
         let mut unwind = Unwind::default();
-        let head = head(shape, frame, &mut unwind);
-        let next = next(shape);
+        let head = head(shape, reach, frame, &mut unwind);
+        let next = next(shape, reach);
         let tail = tail(shape, frame, &mut unwind);
-        Self { head, next, tail, unwind, stop: shape.stop }
+        Self { head, next, tail, unwind, reach, stop: shape.stop }
     }
 
     /// The length for so many elements.
@@ -87,8 +111,8 @@ fn bytes(ops: Assembler) -> Vec<u8> {
 }
 
 /// Fills up so that an instance and a call come to end at a multiple of 8; and adds them, with zeroes.
-fn call(ops: &mut Assembler) {
-    let len = ops.offset().0 + LOAD_LEN + arch::BRANCH_LEN;
+fn call(ops: &mut Assembler, reach: Reach) {
+    let len = ops.offset().0 + reach.load_len() + arch::BRANCH_LEN;
     match len.next_multiple_of(arch::SITE_ALIGN) - len {
         0 => {}
         1 => dynasm!(ops ; .arch x64 ; nop),
@@ -99,15 +123,15 @@ fn call(ops: &mut Assembler) {
         6 => ops.extend([0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00]),
         _ => ops.extend([0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00]),
     }
-    dynasm!(ops
-        ; .arch x64
-        ; mov rdi, QWORD 0
-        ; .bytes [0xe8, 0, 0, 0, 0]
-    );
+    match reach {
+        Reach::Near => dynasm!(ops ; .arch x64 ; .bytes [0x48, 0x8d, 0x3d, 0, 0, 0, 0]),
+        Reach::Far => dynasm!(ops ; .arch x64 ; mov rdi, QWORD 0),
+    }
+    dynasm!(ops ; .arch x64 ; .bytes [0xe8, 0, 0, 0, 0]);
     debug_assert_eq!(ops.offset().0 % arch::SITE_ALIGN, 0);
 }
 
-fn head(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Template {
+fn head(shape: &Shape, reach: Reach, frame: usize, unwind: &mut Unwind) -> Template {
     let mut ops = Assembler::new(0);
     for kept in &shape.kept {
         dynasm!(ops ; .arch x64 ; push Rq(kept.preserved));
@@ -123,11 +147,11 @@ fn head(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Template {
     for (place, float) in shape.floats.iter().enumerate() {
         dynasm!(ops ; .arch x64 ; movsd QWORD [rsp + 8 * place as i32], Rx(*float));
     }
-    call(&mut ops);
+    call(&mut ops, reach);
     Template { bytes: bytes(ops), exit_at: None, ask_at: None }
 }
 
-fn next(shape: &Shape) -> Template {
+fn next(shape: &Shape, reach: Reach) -> Template {
     let mut ops = Assembler::new(0);
     let (mut exit_at, mut ask_at) = (None, None);
     if let Stop::Ask(_) = shape.stop {
@@ -156,7 +180,7 @@ fn next(shape: &Shape) -> Template {
     for (place, float) in shape.floats.iter().enumerate() {
         dynasm!(ops ; .arch x64 ; movsd Rx(*float), QWORD [rsp + 8 * place as i32]);
     }
-    call(&mut ops);
+    call(&mut ops, reach);
     Template { bytes: bytes(ops), exit_at, ask_at }
 }
 

@@ -8,14 +8,9 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use std::sync::Arc;
 
-use crate::error::{Error, ReplaceError};
-use crate::installed::Installed;
-use crate::instance::{Instance, RawInstance};
-use crate::interface::{Code, Implements, Interface, Stubs, Table};
+use crate::interface::{Code, Interface, Stubs, Table};
 use crate::quiesce::{Guard, Section, SlowSection, section};
-use crate::retired::Retired;
 
 #[cfg(patched)]
 #[path = "patched/mod.rs"]
@@ -105,6 +100,13 @@ impl<D: Definition> Slot<D> {
         let data = NonNull::from_ref(default).cast();
         let core = SlotCore::new(D::NAME, data, D::TABLE, <D::Interface as Stubs<D>>::STUBS);
         Self { core, definition: PhantomData }
+    }
+
+    /// For `#[slot]`, which does not know whether the static is the slot or holds it.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn __slot(&self) -> &Self {
+        self
     }
 
     /// For `#[slot]`.

@@ -4,55 +4,53 @@
 use core::hint::black_box;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use hotcall_bench_step::{KEY, Stateful, Stateless, Step, turn};
+use hotcall_bench_step::{KEY, Step, turn};
 
-use crate::compare::chain::{Row, chain};
+use crate::compare::chain::{PLACEMENTS, Row, chain};
+use crate::compare::placed::{Stateful, Stateless, reloaded};
 use crate::row;
 
 /// The limit: a call that is not inlined.
 #[inline(never)]
-pub fn direct(x: u64) -> u64 {
-    Stateless.step(x)
+pub fn direct<const P: usize>(x: u64) -> u64 {
+    Stateless::<P>.step(x)
 }
 
 /// The limit for an implementor that reads its state.
 #[inline(never)]
-pub fn direct_stateful(this: &Stateful, x: u64) -> u64 {
+pub fn direct_stateful<const P: usize>(this: &Stateful<P>, x: u64) -> u64 {
     this.step(x)
 }
 
-/// A function whose address escapes keeps its arguments as they are written.
-#[used]
-static KEEP: fn(u64) -> u64 = direct;
-#[used]
-static KEEP_STATEFUL: fn(&Stateful, u64) -> u64 = direct_stateful;
+/// Functions whose addresses escape keep their arguments as they are written.
+static DIRECT: [fn(u64) -> u64; PLACEMENTS] = [direct::<0>, direct::<1>, direct::<2>, direct::<3>];
 
-/// The state that all stateful rows read.
-static STATE: Stateful = Stateful::new(KEY);
-
-/// The stateful implementor, as the compiler must see it: somewhere.
-fn state() -> &'static Stateful {
-    black_box(&STATE)
+/// Makes the compiler believe that `direct_stateful` is called from elsewhere too.
+fn escape<const P: usize>() {
+    black_box(direct_stateful::<P> as fn(&Stateful<P>, u64) -> u64);
 }
 
-/// What a replaceable `Box<dyn Step>` in a static comes down to for its reader: a fat pointer in memory.
-static OBJECT: &(dyn Step + Sync) = &Stateless;
-static OBJECT_STATEFUL: &(dyn Step + Sync) = &STATE;
+/// The objects of placement `P`.
+struct Objects<const P: usize>;
 
-/// Loads the fat pointer, as if it could have changed since the last call.
-#[inline(always)]
-fn reloaded(cell: &&'static (dyn Step + Sync)) -> &'static dyn Step {
-    // SAFETY: `cell` is a reference: aligned, live, initialised.
-    unsafe { core::ptr::from_ref(cell).read_volatile() }
+impl<const P: usize> Objects<P> {
+    const STATE: &'static Stateful<P> = &Stateful::new();
+    const PLAIN: &'static &'static (dyn Step + Sync) = &(&Stateless::<P> as &(dyn Step + Sync));
+    const STATEFUL: &'static &'static (dyn Step + Sync) = &(Self::STATE as &(dyn Step + Sync));
 }
 
 /// A pointer to a function, to be changed at any time.
-static POINTER: AtomicPtr<()> = AtomicPtr::new(direct as fn(u64) -> u64 as *mut ());
+static POINTERS: [AtomicPtr<()>; PLACEMENTS] = [
+    AtomicPtr::new(direct::<0> as fn(u64) -> u64 as *mut ()),
+    AtomicPtr::new(direct::<1> as fn(u64) -> u64 as *mut ()),
+    AtomicPtr::new(direct::<2> as fn(u64) -> u64 as *mut ()),
+    AtomicPtr::new(direct::<3> as fn(u64) -> u64 as *mut ()),
+];
 
 #[inline(always)]
-fn pointed() -> fn(u64) -> u64 {
+fn pointed<const P: usize>() -> fn(u64) -> u64 {
     // SAFETY: only functions of this type are ever stored there.
-    unsafe { core::mem::transmute(POINTER.load(Ordering::Acquire)) }
+    unsafe { core::mem::transmute(POINTERS[P].load(Ordering::Acquire)) }
 }
 
 /// A closed set of implementors.
@@ -60,9 +58,9 @@ fn pointed() -> fn(u64) -> u64 {
 #[allow(dead_code, reason = "the other variants are what makes it a choice")]
 enum Closed {
     Nothing,
-    Stateless(Stateless),
-    Stateful(Stateful),
-    Twice(Stateful, Stateful),
+    Stateless(Stateless<0>),
+    Stateful(Stateful<0>),
+    Twice(Stateful<0>, Stateful<0>),
 }
 
 impl Step for Closed {
@@ -89,35 +87,38 @@ fn chosen() -> &'static Closed {
 /// The rows.
 #[must_use]
 pub fn rows() -> Vec<Row> {
+    black_box(&DIRECT);
     vec![
-        row!("direct", false, "a call that is not inlined", |P, seed| { chain::<P>(seed, direct) }),
+        row!("direct", false, "a call that is not inlined", |P, seed| { chain::<P>(seed, direct::<P>) }),
         row!("direct_stateful", true, "", |P, seed| {
-            let state = state();
+            escape::<P>();
+            let state = black_box(Objects::<P>::STATE);
             chain::<P>(seed, |x| direct_stateful(state, x))
         }),
         row!("inlined", false, "no call at all", |P, seed| { chain::<P>(seed, |x| turn(x, KEY)) }),
-        row!("dyn", false, "fat pointer loaded from a static at each call", |P, seed| {
-            chain::<P>(seed, |x| reloaded(&OBJECT).step(x))
+        row!("dyn", false, "fat pointer loaded from memory at each call", |P, seed| {
+            let cell = black_box(Objects::<P>::PLAIN);
+            chain::<P>(seed, |x| reloaded(cell).step(x))
         }),
         row!("dyn_stateful", true, "", |P, seed| {
-            chain::<P>(seed, |x| reloaded(&OBJECT_STATEFUL).step(x))
+            let cell = black_box(Objects::<P>::STATEFUL);
+            chain::<P>(seed, |x| reloaded(cell).step(x))
         }),
         row!(
             "dyn_hoisted",
             false,
             "fat pointer in registers, vtable entry loaded when LLVM likes",
             |P, seed| {
-                let object: &dyn Step = black_box(&Stateless);
+                let object: &dyn Step = *black_box(Objects::<P>::PLAIN);
                 chain::<P>(seed, |x| object.step(x))
             }
         ),
         row!("dyn_hoisted_stateful", true, "", |P, seed| {
-            let object: &dyn Step = state();
-            let object = black_box(object);
+            let object: &dyn Step = *black_box(Objects::<P>::STATEFUL);
             chain::<P>(seed, |x| object.step(x))
         }),
         row!("fn_pointer", false, "loaded from an AtomicPtr at each call", |P, seed| {
-            chain::<P>(seed, |x| pointed()(x))
+            chain::<P>(seed, |x| pointed::<P>()(x))
         }),
         row!("enum_match", false, "a closed set of four, chosen by an AtomicPtr", |P, seed| {
             chain::<P>(seed, |x| chosen().step(x))

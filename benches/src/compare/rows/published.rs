@@ -121,7 +121,7 @@ pub fn rows() -> Vec<Row> {
             false,
             "as in a debug build, before the first patch; release builds compile it away",
             |P, seed| {
-                let mut function = subsecond::HotFn::current(super::plain::direct as fn(u64) -> u64);
+                let mut function = subsecond::HotFn::current(super::plain::direct::<P> as fn(u64) -> u64);
                 chain::<P>(seed, |x| function.call((x,)))
             }
         ),

@@ -40,7 +40,10 @@ struct Site {
 struct Entry {
     method: usize,
     region: usize,
-    sites: Vec<Site>,
+    /// The first site stands here, and not behind a pointer: most entries have one, and a large batch waits for
+    /// memory more than for anything else.
+    first: Site,
+    others: Vec<Site>,
     /// Nothing before the first replacement: then stubs go to the default, and callers to their stubs.
     target: Option<ExecAddr>,
     via: Via,
@@ -50,6 +53,13 @@ struct Entry {
 struct Next {
     target: ExecAddr,
     via: Via,
+}
+
+/// What is to be published: of slot `index`, entry `number` goes to `next`.
+struct Planned {
+    index: usize,
+    number: usize,
+    next: Next,
 }
 
 /// A slot that has been replaced at least once.
@@ -96,8 +106,9 @@ impl Writer {
             Err(error) => return Err((error, changes)),
         };
         let mut unused = Vec::with_capacity(changes.len());
-        for (index, nexts) in &mut plans.into_iter() {
-            self.publish(index, nexts, &mut unused);
+        // Stores that cannot fail.
+        for Planned { index, number, next } in plans {
+            self.slots[index].entries[number].retarget(next, &mut unused);
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
             core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
@@ -106,60 +117,57 @@ impl Writer {
         }
         // Invariants 2 and 4: from here on no call, on any core, runs what the stores above replaced.
         section::heavy_barrier();
-        let mut old = Vec::with_capacity(changes.len());
-        let mut settle = Vec::with_capacity(changes.len());
+        let count = changes.len();
+        let (mut old, mut replaced) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut settle = Vec::with_capacity(count);
         for Change { slot, new } in changes {
+            let mut known = None;
             if let Some(index) = slot.index() {
                 let state = &mut self.slots[index];
                 state.version += 1;
-                state.current = Some(Arc::clone(&new));
+                known = state.current.replace(Arc::clone(&new));
                 settle.push((index, state.version));
             }
-            old.push(slot.install(new));
+            let installed = slot.install(new);
+            // The two counts that there were of it, handed on without touching it.
+            replaced.push(known.unwrap_or_else(|| Arc::clone(&installed)));
+            old.push(installed);
         }
         if sabotage::is(Sabotage::SettleAtOnce) {
             unused.extend(self.settle(&settle));
         }
-        let replaced = old.clone();
         reclaimer::defer(Box::new(move || after_grace_period(&replaced, unused, &settle)));
         Ok(old)
     }
 
     /// Everything that may be refused. Nothing that a caller can see changes.
-    fn prepare(&mut self, changes: &[Change]) -> Result<Vec<(usize, Vec<Next>)>, Error> {
+    fn prepare(&mut self, changes: &[Change]) -> Result<Vec<Planned>, Error> {
         if let Some(reason) = &self.refused {
             return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
         }
         self.adopt_new_images()?;
-        let mut plans: Vec<(usize, Vec<Next>)> = Vec::with_capacity(changes.len());
+        let mut plans = Vec::with_capacity(changes.len());
         for change in changes {
-            match self.plan(change) {
-                Ok(plan) => plans.push(plan),
-                Err(error) => {
-                    for (index, nexts) in plans {
-                        self.discard(index, nexts);
-                    }
-                    return Err(error);
+            if let Err(error) = self.plan(change, &mut plans) {
+                // No thread has seen what the plans took.
+                for Planned { index, number, next } in plans {
+                    let region = self.slots[index].entries[number].region;
+                    self.release(Unused { region, via: next.via });
                 }
+                return Err(error);
             }
         }
         Ok(plans)
     }
 
-    fn plan(&mut self, change: &Change) -> Result<(usize, Vec<Next>), Error> {
+    fn plan(&mut self, change: &Change, plans: &mut Vec<Planned>) -> Result<(), Error> {
         let index = self.register(change.slot)?;
-        let mut nexts = Vec::with_capacity(self.slots[index].entries.len());
+        let thunk = !change.new.table().is_zero_sized();
         for number in 0..self.slots[index].entries.len() {
-            let thunk = !change.new.table().is_zero_sized();
-            match self.next(index, number, &change.new, thunk) {
-                Ok(next) => nexts.push(next),
-                Err(error) => {
-                    self.discard(index, nexts);
-                    return Err(error);
-                }
-            }
+            let next = self.next(index, number, &change.new, thunk)?;
+            plans.push(Planned { index, number, next });
         }
-        Ok((index, nexts))
+        Ok(())
     }
 
     /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
@@ -179,21 +187,6 @@ impl Writer {
         }
         let target = opened.acquire_trampoline(code)?;
         Ok(Next { target, via: Via::Trampoline(code) })
-    }
-
-    /// Stores that cannot fail. What the entries stop using goes to `unused`.
-    fn publish(&mut self, index: usize, nexts: Vec<Next>, unused: &mut Vec<Unused>) {
-        for (entry, next) in self.slots[index].entries.iter_mut().zip(nexts) {
-            entry.retarget(next, unused);
-        }
-    }
-
-    /// Gives back what a plan took that is not to be published. No thread has seen it.
-    fn discard(&mut self, index: usize, nexts: Vec<Next>) {
-        for (number, next) in nexts.into_iter().enumerate() {
-            let region = self.slots[index].entries[number].region;
-            self.release(Unused { region, via: next.via });
-        }
     }
 
     fn release(&mut self, unused: Unused) {
@@ -241,10 +234,15 @@ impl Writer {
         };
         let site = Site { kind, exec, write };
         match entries.iter_mut().find(|entry| entry.method == method && entry.region == region) {
-            Some(entry) => entry.sites.push(site),
-            None => {
-                entries.push(Entry { method, region, sites: vec![site], target: None, via: Via::Direct });
-            }
+            Some(entry) => entry.others.push(site),
+            None => entries.push(Entry {
+                method,
+                region,
+                first: site,
+                others: Vec::new(),
+                target: None,
+                via: Via::Direct,
+            }),
         }
         Ok(())
     }
@@ -282,7 +280,7 @@ impl Writer {
             // The entry has a target, and its sites' heap reaches the new one too.
             for entry in &self.slots[index].entries {
                 if let Some(target) = entry.target {
-                    entry.sites.iter().for_each(|site| site.retarget(target));
+                    entry.sites().for_each(|site| site.retarget(target));
                 }
             }
             return Ok(());
@@ -359,9 +357,9 @@ impl Writer {
     pub(crate) fn counts(&mut self) -> Counts {
         let mut counts = Counts { slots: self.slots.len(), ..Counts::default() };
         for entry in self.slots.iter().flat_map(|state| &state.entries) {
-            let callers = entry.sites.iter().filter(|site| site.kind == Kind::Caller).count();
+            let callers = entry.sites().filter(|site| site.kind == Kind::Caller).count();
             counts.callers += callers;
-            counts.sites += entry.sites.len() - callers;
+            counts.sites += entry.sites().count() - callers;
             counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
         }
         for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
@@ -387,7 +385,7 @@ impl Writer {
                     let (address, length) = (block.exec().get(), block.len());
                     emitted.push(Emitted { kind: "thunk", slot, address, length, target: code, instance: data });
                 }
-                for site in &entry.sites {
+                for site in entry.sites() {
                     let (address, length) = (site.exec.get(), arch::BRANCH_LEN);
                     let (kind, now) = match site.kind {
                         Kind::Stub => ("stub", arch::target_of(site.exec)),
@@ -421,10 +419,14 @@ pub fn emitted() -> Result<Vec<Emitted>, Error> {
 }
 
 impl Entry {
+    fn sites(&self) -> impl Iterator<Item = &Site> {
+        core::iter::once(&self.first).chain(&self.others)
+    }
+
     /// Retargets every site. What they have stopped using goes to `unused`.
     fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>) {
         self.target = Some(next.target);
-        self.sites.iter().for_each(|site| site.retarget(next.target));
+        self.sites().for_each(|site| site.retarget(next.target));
         let via = core::mem::replace(&mut self.via, next.via);
         if !matches!(via, Via::Direct) {
             unused.push(Unused { region: self.region, via });

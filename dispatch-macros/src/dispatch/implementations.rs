@@ -1,0 +1,144 @@
+//! The trait itself, for what calls its methods: slots, bound slots, handles, instances.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::expand::{Context, Names};
+use super::method::{Method, Undispatched};
+use super::rewrite::associated_parameter;
+use super::trait_item::Trait;
+
+impl Context<'_> {
+    /// The trait, for what calls its methods.
+    pub(super) fn implementations(&self) -> TokenStream {
+        let rt = &self.rt;
+        let Trait { parameters, arguments: generics, predicates, methods, is_static, .. } = self.of;
+        let (definition, interface) = (self.definition(), self.of.interface());
+        let definition_predicates = self.definition_predicates();
+        let lends_shared = self.of.lends_shared();
+        let slot_type = self.slot_type();
+        let definition_of_static = quote!(#slot_type<#definition>);
+        let lends_nothing = methods.iter().all(|method| !method.borrows);
+
+        let slot = (lends_shared && lends_nothing).then(|| {
+            let body = |names: &Names, method: &Method| {
+                let (invoke, slowly, arguments) = (&names.invoke, &names.slowly, &method.arguments);
+                quote! {
+                    match #rt::Slot::<#definition>::__enter(self) {
+                        #rt::core::option::Option::Some(__entered) => {
+                            let __bound = __entered.bound();
+                            #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
+                        }
+                        #rt::core::option::Option::None => {
+                            #slowly::<#(#generics,)* #definition>(self #(, #arguments)*)
+                        }
+                    }
+                }
+            };
+            let header = quote!(<#(#parameters,)* #definition>);
+            let predicates = quote!(#definition_predicates, #(#predicates,)*);
+            self.implementation(&header, &definition_of_static, &predicates, &quote!(#[inline(always)]), &body)
+        });
+        if let Some(foreign) = &self.of.foreign {
+            // No type of the runtime can have a trait of a third crate.
+            let body = |_: &Names, method: &Method| {
+                let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
+                let call = quote!(<#definition_of_static as #path>::#name(self.0 #(, #arguments)*));
+                if matches!(method.signature.safety, syn::Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call }
+            };
+            let header = quote!(<#definition>);
+            let handle = &foreign.handle;
+            let target = quote!(#handle<#definition>);
+            let handle = self.implementation(&header, &target, &definition_predicates, &quote!(#[inline]), &body);
+            return quote!(#slot #handle);
+        }
+        let bound = (lends_shared && !is_static).then(|| {
+            let body = |names: &Names, method: &Method| {
+                let (invoke, arguments) = (&names.invoke, &method.arguments);
+                quote!(#invoke::<#(#generics,)* #definition>(self #(, #arguments)*))
+            };
+            let header = quote!(<#(#parameters,)* #definition>);
+            let predicates = quote!(#definition_predicates, #(#predicates,)*);
+            let target = quote!(#rt::Bound<'_, #definition>);
+            self.implementation(&header, &target, &predicates, &quote!(#[inline(always)]), &body)
+        });
+        let through_table = |names: &Names, method: &Method| {
+            let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
+            quote! {
+                let (__this, __code) = (self.__this().cast_const(), self.__method(#index));
+                unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
+            }
+        };
+        let patched = lends_nothing.then(|| {
+            let body = |names: &Names, method: &Method| {
+                let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
+                let call = quote! {
+                    let (__this, __code) = unsafe { __inside.load(#index) };
+                    unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
+                };
+                quote! {
+                    match #rt::Patched::__enter(self) {
+                        #rt::core::option::Option::Some(__inside) => { #call }
+                        #rt::core::option::Option::None => {
+                            let __inside = #rt::Patched::__enter_slowly(self);
+                            #call
+                        }
+                    }
+                }
+            };
+            let header = quote!(<#(#parameters),*>);
+            let predicates = quote!(#(#predicates,)*);
+            let target = quote!(#rt::Patched<#interface>);
+            self.implementation(&header, &target, &predicates, &quote!(#[inline]), &body)
+        });
+        let header = quote!(<#(#parameters),*>);
+        let predicates = quote!(#(#predicates,)*);
+        let inline = quote!(#[inline]);
+        let instance =
+            self.implementation(&header, &quote!(#rt::Instance<#interface>), &predicates, &inline, &through_table);
+        let held = (lends_shared && !is_static).then(|| {
+            self.implementation(&header, &quote!(#rt::Held<'_, #interface>), &predicates, &inline, &through_table)
+        });
+        quote!(#slot #bound #patched #instance #held)
+    }
+
+    fn implementation(
+        &self,
+        header: &TokenStream,
+        target: &TokenStream,
+        predicates: &TokenStream,
+        inline: &TokenStream,
+        body: &dyn Fn(&Names, &Method) -> TokenStream,
+    ) -> TokenStream {
+        let Trait { path, methods, undispatched, associated, is_unsafe, .. } = self.of;
+        let is_unsafe = is_unsafe.then(|| quote!(unsafe));
+        let associated = associated.iter().map(|name| {
+            let parameter = associated_parameter(name);
+            quote!(type #name = #parameter;)
+        });
+        let methods = methods.iter().enumerate().map(|(number, method)| {
+            let Method { cfgs, signature, .. } = method;
+            let body = body(&Names::new(number), method);
+            quote!(#(#cfgs)* #inline #signature { #body })
+        });
+        let undispatched = undispatched.iter().filter(|method| !method.has_default).map(|method| {
+            let Undispatched { cfgs, signature, .. } = method;
+            let message = format!(
+                "`{}` is declared `where Self: Sized`: it is not dispatched, and neither a slot nor an instance has it",
+                signature.ident
+            );
+            let rt = &self.rt;
+            quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
+        });
+        quote! {
+            #is_unsafe impl #header #path for #target
+            where
+                #predicates
+            {
+                #(#associated)*
+                #(#methods)*
+                #(#undispatched)*
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Committed code: run under a guard, freed by quiescence.
+#![allow(unsafe_code)]
+
+use core::fmt;
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::assembler::{Marked, Placed};
+use super::route::{Route, Shared};
+use super::signature::Signature;
+use super::site::Site;
+use crate::arena::Block;
+use crate::error::Error;
+use crate::quiesce::{Guard, SlowSection, reclaimer, section};
+use crate::{arch, arena::ExecAddr};
+
+/// Code in an arena.
+///
+/// It may be run inside [`call`](Self::call), or under a [`Guard`], with [`get`](Self::get). It is freed when the last handle
+/// to it, and to its sites, is gone and no thread can be inside: a grace period later.
+#[derive(Clone)]
+pub struct Code {
+    pub(super) owner: Arc<Owner>,
+}
+
+/// A published block, and where its sites go.
+///
+/// Invariants:
+/// 1. `block` holds the code, and lives until a grace period after this is dropped.
+/// 2. The opcode of each site is at 3 mod 8 inside `block`, and its route is that of `states`.
+pub(super) struct Owner {
+    shared: Arc<Shared>,
+    block: Option<Block>,
+    len: usize,
+    states: Vec<(usize, Mutex<State>)>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    target: usize,
+    route: Route,
+}
+
+impl Code {
+    pub(super) fn new(shared: Arc<Shared>, block: Block, len: usize, sites: Vec<Placed>) -> Self {
+        shared.sites.fetch_add(sites.len(), Ordering::Relaxed);
+        let state = |placed: Placed| {
+            (placed.offset, Mutex::new(State { target: placed.target, route: placed.route }))
+        };
+        let states = sites.into_iter().map(state).collect();
+        Self { owner: Arc::new(Owner { shared, block: Some(block), len, states }) }
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn address(&self) -> *const u8 {
+        core::ptr::with_exposed_provenance(self.owner.start().get())
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.owner.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.owner.len == 0
+    }
+
+    /// Runs it.
+    ///
+    /// # Safety
+    ///
+    /// It is a function of type `F`, and what that demands.
+    pub unsafe fn call<F: Signature>(&self, arguments: F::Arguments) -> F::Result {
+        let _section = SlowSection::enter();
+        // SAFETY: the caller's promise.
+        let function = unsafe { F::at(self.owner.start().get()) };
+        // SAFETY: the caller's promise; the section keeps code and trampolines.
+        unsafe { function.call(arguments) }
+    }
+
+    /// As a function, to be called while the guard is held.
+    ///
+    /// # Safety
+    ///
+    /// It is a function of type `F`, and is not called after the guard is gone.
+    #[must_use]
+    pub unsafe fn get<F: Signature>(&self, _guard: &Guard) -> F {
+        // SAFETY: the caller's promise.
+        unsafe { F::at(self.owner.start().get()) }
+    }
+
+    /// The site that was marked while this was written.
+    ///
+    /// # Panics
+    ///
+    /// Where it was marked in other code.
+    #[must_use]
+    pub fn site<F: Signature>(&self, marked: Marked<F>) -> Site<F> {
+        self.clone().into_site(marked)
+    }
+
+    pub(super) fn into_site<F: Signature>(self, marked: Marked<F>) -> Site<F> {
+        assert_eq!(marked.base, self.owner.start().get(), "the site was marked in other code");
+        Site::new(self, marked.index)
+    }
+}
+
+impl Owner {
+    pub(super) fn start(&self) -> ExecAddr {
+        self.block.as_ref().map_or(ExecAddr::new(0), Block::exec)
+    }
+
+    pub(super) fn site_address(&self, index: usize) -> ExecAddr {
+        self.start().add(self.states[index].0)
+    }
+
+    pub(super) fn target(&self, index: usize) -> usize {
+        self.states[index].1.lock().target
+    }
+
+    pub(super) fn retarget(&self, index: usize, target: usize) -> Result<(), Error> {
+        let (offset, state) = &self.states[index];
+        let mut state = state.lock();
+        if state.target == target {
+            return Ok(());
+        }
+        let site = self.site_address(index);
+        let route = self.shared.route(site, target)?;
+        let write = self.block.as_ref().and_then(|block| self.shared.heap.lock().write_addr(block, *offset));
+        let write = write.expect("a site lies inside its block");
+        arch::retarget(site, write, route.displacement);
+        let old = core::mem::replace(&mut *state, State { target, route });
+        drop(state);
+        section::heavy_barrier();
+        if old.route.trampoline.is_some() {
+            let shared = Arc::clone(&self.shared);
+            reclaimer::defer(Box::new(move || shared.leave(old.route)));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let block = self.block.take();
+        let routes: Vec<_> = self.states.iter().map(|(_, state)| state.lock().route).collect();
+        self.shared.sites.fetch_sub(routes.len(), Ordering::Relaxed);
+        // Whoever is inside is so under a guard or in a section.
+        reclaimer::defer(Box::new(move || {
+            shared.heap.release(block);
+            routes.into_iter().for_each(|route| shared.leave(route));
+        }));
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Code").field("start", &self.owner.start()).field("len", &self.owner.len).finish_non_exhaustive()
+    }
+}

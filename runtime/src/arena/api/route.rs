@@ -1,0 +1,92 @@
+//! How a site reaches its target: straight, or through a trampoline that it shares.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::arch;
+use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
+use crate::error::{Error, MemoryError};
+
+/// What the handles of one arena share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) heap: Arc<SharedHeap>,
+    /// By target: the trampoline, and how many sites lead to it.
+    trampolines: Mutex<HashMap<usize, (Block, usize)>>,
+    pub(super) sites: AtomicUsize,
+    /// Where the arena was asked to be.
+    near: usize,
+}
+
+/// Where a site's branch goes; and whose trampoline that is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pub(super) displacement: i32,
+    pub(super) trampoline: Option<usize>,
+}
+
+impl Shared {
+    pub(super) fn new(heap: CodeHeap, near: usize) -> Arc<Self> {
+        let (trampolines, sites) = (Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { heap: SharedHeap::new(heap), trampolines, sites, near })
+    }
+
+    /// The way from `site` to `target`. One that is not used goes back with [`Shared::leave`].
+    pub(super) fn route(&self, site: ExecAddr, target: usize) -> Result<Route, Error> {
+        if let Some(displacement) = arch::displacement(site, ExecAddr::new(target)) {
+            return Ok(Route { displacement, trampoline: None });
+        }
+        let mut trampolines = self.trampolines.lock();
+        let at = match trampolines.get(&target) {
+            Some((block, _)) => block.exec(),
+            None => {
+                let code = arch::trampoline(ExecAddr::new(target));
+                let mut heap = self.heap.lock();
+                let block = heap.allocate(code.as_bytes().len())?;
+                heap.write(&block, code.as_bytes());
+                let at = block.exec();
+                trampolines.insert(target, (block, 0));
+                at
+            }
+        };
+        let Some(displacement) = arch::displacement(site, at) else {
+            // The arena's own parts are too far apart.
+            let no_room = MemoryError::NoRoom { near: self.near, length: 1, reach: arch::REACH };
+            Self::drop_if_unused(&self.heap, &mut trampolines, target);
+            return Err(no_room.into());
+        };
+        if let Some((_, sites)) = trampolines.get_mut(&target) {
+            *sites += 1;
+        }
+        Ok(Route { displacement, trampoline: Some(target) })
+    }
+
+    /// A site has left the route, and no thread is on it any more.
+    pub(super) fn leave(&self, route: Route) {
+        let Some(target) = route.trampoline else { return };
+        let mut trampolines = self.trampolines.lock();
+        if let Some((_, sites)) = trampolines.get_mut(&target) {
+            *sites -= 1;
+        }
+        Self::drop_if_unused(&self.heap, &mut trampolines, target);
+    }
+
+    fn drop_if_unused(heap: &Arc<SharedHeap>, trampolines: &mut HashMap<usize, (Block, usize)>, target: usize) {
+        if trampolines.get(&target).is_some_and(|(_, sites)| *sites == 0)
+            && let Some((block, _)) = trampolines.remove(&target)
+        {
+            heap.release([block]);
+        }
+    }
+
+    pub(super) fn trampolines(&self) -> usize {
+        self.trampolines.lock().len()
+    }
+
+    pub(super) fn site_count(&self) -> usize {
+        self.sites.load(Ordering::Relaxed)
+    }
+}

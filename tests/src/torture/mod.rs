@@ -1,0 +1,13 @@
+//! What `torture` is made of. See `bin/torture.rs`.
+
+pub mod callers;
+#[cfg(target_os = "linux")]
+pub mod forks;
+pub mod random;
+pub mod report;
+#[cfg(target_os = "linux")]
+pub mod signals;
+pub mod slots;
+pub mod tally;
+pub mod threads;
+pub mod writers;

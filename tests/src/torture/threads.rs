@@ -1,0 +1,133 @@
+//! All threads of a run, and its end: everything is freed, and nothing is left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use hotcall::stats;
+use hotcall_work::LIVING;
+
+use super::random::Random;
+use super::report::Memory;
+use super::slots::{SLOTS, with_slot};
+use super::tally::{TALLY, count};
+use super::{callers, writers};
+
+/// Who takes part.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub seconds: u64,
+    pub callers: u64,
+    pub writers: u64,
+    pub seed: u64,
+    pub signals: bool,
+    pub forks: bool,
+}
+
+/// Runs until the time is up. `progress` is called ten times a second.
+pub fn run(plan: Plan, mut progress: impl FnMut(Duration)) -> Memory {
+    let stop = AtomicBool::new(false);
+    let stop = &stop;
+    let began = Instant::now();
+    let time = Duration::from_secs(plan.seconds);
+    let mut memory = Memory::default();
+    std::thread::scope(|scope| {
+        start(scope, plan, stop);
+        while began.elapsed() < time {
+            std::thread::sleep(Duration::from_millis(100));
+            memory.look(began.elapsed() * 4 > time);
+            progress(began.elapsed());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    memory
+}
+
+fn start<'scope>(scope: &'scope Scope<'scope, '_>, plan: Plan, stop: &'scope AtomicBool) {
+    let stopped = || stop.load(Ordering::Relaxed);
+    for number in 0..plan.callers {
+        scope.spawn(move || {
+            enlist(plan);
+            callers::run(&mut Random::new(plan.seed ^ number), false, stopped);
+        });
+    }
+    for number in 0..plan.writers {
+        scope.spawn(move || {
+            enlist(plan);
+            writers::run(&mut Random::new(plan.seed ^ (1_000 + number)), stopped);
+        });
+    }
+    // Threads that are born and die, some of them in pinned sections.
+    scope.spawn(move || {
+        let mut random = Random::new(plan.seed ^ 2_000);
+        while !stopped() {
+            let (seed, pinned) = (random.next(), random.one_in(3));
+            let until = Instant::now() + Duration::from_micros(random.below(5_000));
+            let short = std::thread::spawn(move || {
+                callers::run(&mut Random::new(seed), pinned, || Instant::now() >= until);
+            });
+            if short.join().is_err() {
+                count(&TALLY.failed);
+            }
+            count(&TALLY.threads);
+        }
+    });
+    // A guard that is held for long: swaps go on, nothing is freed meanwhile.
+    scope.spawn(move || {
+        let mut random = Random::new(plan.seed ^ 3_000);
+        while !stopped() {
+            let guard = hotcall::pin();
+            let until = Instant::now() + Duration::from_millis(random.below(30));
+            while Instant::now() < until && !stopped() {
+                callers::bound(random.below(SLOTS as u64) as usize, random.next(), 8, &guard);
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            drop(guard);
+            std::thread::sleep(Duration::from_millis(random.below(60)));
+        }
+    });
+    #[cfg(target_os = "linux")]
+    {
+        if plan.signals {
+            scope.spawn(move || super::signals::run(&mut Random::new(plan.seed ^ 4_000), stopped));
+        }
+        if plan.forks {
+            scope.spawn(move || super::forks::run(&mut Random::new(plan.seed ^ 5_000), stopped));
+        }
+    }
+}
+
+#[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+fn enlist(plan: Plan) {
+    #[cfg(target_os = "linux")]
+    if plan.signals {
+        super::signals::enlist();
+    }
+}
+
+/// After the last call: puts the defaults back, and waits until everything else is freed.
+pub fn drain() {
+    for slot in 0..SLOTS {
+        with_slot!(slot, slot => {
+            if slot.restore().is_err() {
+                count(&TALLY.failed);
+            }
+        });
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stats = stats();
+        let left = stats.retired - stats.freed
+            + LIVING.load(Ordering::Relaxed)
+            + (stats.thunks + stats.trampolines + stats.code_bytes_used) as u64;
+        if left == 0 {
+            return;
+        }
+        if Instant::now() >= deadline {
+            eprintln!("left after draining: {stats:?}, {} canaries", LIVING.load(Ordering::Relaxed));
+            TALLY.leaked.fetch_add((stats.retired - stats.freed).max(1), Ordering::Relaxed);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

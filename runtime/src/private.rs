@@ -35,6 +35,16 @@ pub mod chain {
     pub use crate::chain::{BoundChain, Chain, Chainable, First};
 }
 
+/// For `#[dispatch]`: nothing has it. Where a method's result borrows from the implementor, a slot and a handle would
+/// have the trait only under this condition: so the compiler says which rule is in the way.
+#[diagnostic::on_unimplemented(
+    message = "a result that borrows from the implementor cannot leave a plain call",
+    label = "what is behind this may be replaced and freed as soon as the call returns",
+    note = "hold a guard: `let guard = hotcall::pin();`, then call `SLOT.bind(&guard).method()`, or call on what \
+            `get(&guard)` gives; or return a value"
+)]
+pub trait MayLend {}
+
 /// What the expansion of `export!` names.
 pub mod plugin {
     pub use crate::interface::Interface;

@@ -123,13 +123,13 @@ fn a_site_is_retargeted_while_threads_run_it() {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let found = call(&code, 7);
-                    assert!([8, 27, 308].contains(&found), "{found}");
+                    assert!([8, 27, 307].contains(&found), "{found}");
                 }
             });
         }
         for number in 0..20_000 {
             retarget(&sites[0], [plus::<1>, plus::<20>, plus::<300>][number % 3]);
-            retarget(&sites[1], [plus::<0>, plus::<1>][0]);
+            retarget(&sites[1], plus::<0>);
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -154,7 +154,8 @@ struct Live {
 fn a_random_script_keeps_the_invariants() {
     for seed in 0..6 {
         let mut random = Random(seed);
-        let arena = if seed % 2 == 0 { Arena::near(plus::<0> as *const u8) } else { Arena::anywhere() }.unwrap();
+        let arena =
+            if seed % 2 == 0 { Arena::near(plus::<0> as *const u8) } else { Arena::anywhere() }.unwrap();
         let mut live: Vec<Live> = Vec::new();
         let mut reserved: Vec<Reservation> = Vec::new();
         for step in 0..400 {
@@ -206,7 +207,11 @@ fn check(arena: &Arena, live: &[Live], reserved: &[Reservation], step: usize) {
         // SAFETY: every target may be called with any number.
         let wanted = one.targets.iter().fold(1, |x, target| unsafe { target(x) });
         assert_eq!(call(&one.code, 1), wanted, "step {step}");
-        let same = one.sites.iter().zip(&one.targets).all(|(site, target)| site.target() as usize == *target as usize);
+        let same = one
+            .sites
+            .iter()
+            .zip(&one.targets)
+            .all(|(site, target)| site.target() as usize == *target as usize);
         assert!(same, "step {step}");
         assert!(one.sites.iter().all(|site| site.entry() as usize % 8 == 3));
     }

@@ -101,12 +101,13 @@ fn elements_are_dropped_once() {
     assert!(matches!(refused.error(), Error::NoElement { index: 9, len: 2 }));
     drop(refused.into_instance().unwrap());
     assert_eq!(dropped.load(Ordering::Relaxed), 2);
-    let ((), retired) = rack.edit(|list| {
-        list.push(make());
-        list.remove(2);
-        assert_eq!(list.len(), 2);
-    })
-    .unwrap();
+    let ((), retired) = rack
+        .edit(|list| {
+            list.push(make());
+            list.remove(2);
+            assert_eq!(list.len(), 2);
+        })
+        .unwrap();
     assert_eq!(dropped.load(Ordering::Relaxed), 3, "added and removed by one edit: never published");
     for _ in 0..10 {
         drop(rack.replace(1, make()).unwrap().wait().unwrap());
@@ -245,8 +246,18 @@ fn answers(of: &impl Many, seed: u64) -> String {
     let mut left = seed * 3;
     let flow = of.flow(&mut left);
     let all = (
-        (of.word(seed as u16, -(seed as i16), 1.5), of.byte(seed as u8), of.signed(seed as i8, &3), of.wide(1 << 90)),
-        (of.floats(0.5, seed as f64, 0.25), of.owned("x".into(), &2), of.flag(seed, &mut log), of.find(seed, "found ")),
+        (
+            of.word(seed as u16, -(seed as i16), 1.5),
+            of.byte(seed as u8),
+            of.signed(seed as i8, &3),
+            of.wide(1 << 90),
+        ),
+        (
+            of.floats(0.5, seed as f64, 0.25),
+            of.owned("x".into(), &2),
+            of.flag(seed, &mut log),
+            of.find(seed, "found "),
+        ),
         (of.check(seed), flow, left, a, b, c, log),
     );
     format!("{all:?}")
@@ -353,7 +364,11 @@ fn an_element_that_panics_leaves_everything_as_it_was() {
             rack.process(200.0)
         }));
         assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "the seventh");
-        assert_eq!(dropped.swap(0, Ordering::Relaxed), 8, "round {round}: seven elements' locals and the caller's");
+        assert_eq!(
+            dropped.swap(0, Ordering::Relaxed),
+            8,
+            "round {round}: seven elements' locals and the caller's"
+        );
         assert_eq!(rack.process(0.0), 16.0);
         assert_eq!(dropped.swap(0, Ordering::Relaxed), 16);
         let mut log = Vec::new();
@@ -418,10 +433,12 @@ fn an_element_edits_the_chain_that_calls_it() {
         RACK.len()
     });
     assert_eq!((inner.unwrap().0, RACK.len()), (0, 3));
-    let caught = std::panic::catch_unwind(|| RACK.edit(|list| {
-        list.clear();
-        panic!("inside an edit");
-    }));
+    let caught = std::panic::catch_unwind(|| {
+        RACK.edit(|list| {
+            list.clear();
+            panic!("inside an edit");
+        })
+    });
     assert!(caught.is_err());
     assert_eq!((RACK.len(), RACK.process(3.0)), (3, 6.0), "an edit that panics changes nothing");
     drop(RACK.clear().unwrap());
@@ -553,6 +570,21 @@ fn a_chain_is_an_element_and_fills_a_slot() {
     drop(SLOT.replace(outer).unwrap());
     assert_eq!(SLOT.process(1.0), 30.0);
     drop(SLOT.restore().unwrap());
+}
+
+#[hotcall::slot]
+static ON_PACKET: Chain<dyn Counter> = Chain::EMPTY;
+
+#[test]
+fn a_static_chain_is_declared_like_a_slot() {
+    let mut count = 0;
+    ON_PACKET.bump(&mut count);
+    assert_eq!(count, 0);
+    ON_PACKET.push(One(3)).unwrap();
+    ON_PACKET.push(One(4)).unwrap();
+    ON_PACKET.bump(&mut count);
+    assert_eq!(count, 7);
+    drop(ON_PACKET.clear().unwrap());
 }
 
 #[dispatch]

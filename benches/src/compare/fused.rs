@@ -131,8 +131,10 @@ pub struct Measured {
 
 fn rows(length: usize) -> Result<Vec<Row>, hotcall::Error> {
     let types = order(length);
-    let chain = Chain::<dyn Stage>::new(types.iter().enumerate().map(|(index, ty)| instance(*ty, key(index))))?;
-    let list: Vec<Box<dyn Stage>> = types.iter().enumerate().map(|(index, ty)| boxed(*ty, key(index))).collect();
+    let chain =
+        Chain::<dyn Stage>::new(types.iter().enumerate().map(|(index, ty)| instance(*ty, key(index))))?;
+    let list: Vec<Box<dyn Stage>> =
+        types.iter().enumerate().map(|(index, ty)| boxed(*ty, key(index))).collect();
     let mut rows = vec![
         Row::new(format!("chain_{length}"), length, move |x, times| {
             let chain = black_box(&chain);
@@ -173,7 +175,12 @@ pub fn measure(budget: Duration) -> Result<Vec<Measured>, hotcall::Error> {
             let count = rows.len();
             for turn in 0..count {
                 let row = &mut rows[(turn + round) % count];
-                assert_eq!((row.run)(1, times), expected, "row `{}` does not do the work it is timed for", row.name);
+                assert_eq!(
+                    (row.run)(1, times),
+                    expected,
+                    "row `{}` does not do the work it is timed for",
+                    row.name
+                );
                 let begin = Instant::now();
                 let mut runs = 0_u32;
                 while begin.elapsed() < slice {
@@ -209,7 +216,8 @@ pub struct Edits {
 /// Where code memory cannot be had.
 pub fn measure_edits(length: usize, edits: usize, pause: Duration) -> Result<[Edits; 2], hotcall::Error> {
     let types = order(length);
-    let chain = Chain::<dyn Stage>::new(types.iter().enumerate().map(|(index, ty)| instance(*ty, key(index))))?;
+    let chain =
+        Chain::<dyn Stage>::new(types.iter().enumerate().map(|(index, ty)| instance(*ty, key(index))))?;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -219,7 +227,9 @@ pub fn measure_edits(length: usize, edits: usize, pause: Duration) -> Result<[Ed
             }
             black_box(x);
         });
-        let timed = |name: String, edit: &dyn Fn(usize) -> Result<(), hotcall::Error>| -> Result<Edits, hotcall::Error> {
+        let timed = |name: String,
+                     edit: &dyn Fn(usize) -> Result<(), hotcall::Error>|
+         -> Result<Edits, hotcall::Error> {
             let mut nanoseconds = Vec::with_capacity(edits);
             for number in 0..edits {
                 let begin = Instant::now();
@@ -232,7 +242,11 @@ pub fn measure_edits(length: usize, edits: usize, pause: Duration) -> Result<[Ed
         };
         let inserted = timed(format!("edit_{length}"), &|number| {
             let at = number * 7 % length;
-            if number % 2 == 0 { Ok(chain.insert(at, instance(number % TYPES, 1))?) } else { chain.remove(at).map(drop) }
+            if number % 2 == 0 {
+                Ok(chain.insert(at, instance(number % TYPES, 1))?)
+            } else {
+                chain.remove(at).map(drop)
+            }
         });
         let replaced = timed(format!("replace_{length}"), &|number| {
             let at = number * 7 % length;

@@ -133,11 +133,15 @@ fn fit(method: &Method, marked: &Marked, explicit: bool) -> syn::Result<Option<F
         Some(Rule::Own) => return refuse("`#[chain(own)]` takes the default body, and this method has none"),
         Some(Rule::All) if returns_nothing => Fitted::All,
         Some(Rule::All) => {
-            return refuse("`#[chain(all)]` has nowhere to put the results: use `through` or `first`, or return nothing");
+            return refuse(
+                "`#[chain(all)]` has nowhere to put the results: use `through` or `first`, or return nothing",
+            );
         }
         Some(Rule::First) => Fitted::First,
         Some(Rule::Through(named)) => Fitted::Through(through(method, marked, named.as_ref())?),
-        None if returns_nothing && (explicit || method.argument_types.iter().all(plainly_copied)) => Fitted::All,
+        None if returns_nothing && (explicit || method.argument_types.iter().all(plainly_copied)) => {
+            Fitted::All
+        }
         None if marked.has_default => Fitted::Own,
         None if explicit => {
             return refuse(
@@ -170,11 +174,15 @@ fn through(method: &Method, marked: &Marked, named: Option<&Ident>) -> syn::Resu
         };
     }
     let result = method.result.to_token_stream().to_string();
-    let same = method.argument_types.iter().enumerate().filter(|(_, ty)| ty.to_token_stream().to_string() == result);
+    let same =
+        method.argument_types.iter().enumerate().filter(|(_, ty)| ty.to_token_stream().to_string() == result);
     let same: Vec<_> = same.map(|(index, _)| index).collect();
     match same[..] {
         [index] => Ok(index),
-        [] => refuse(&marked.name, "no argument has the type of the result, so no value can go through".to_owned()),
+        [] => refuse(
+            &marked.name,
+            "no argument has the type of the result, so no value can go through".to_owned(),
+        ),
         _ => refuse(
             &marked.name,
             "several arguments have the type of the result: name the one that the value goes through, \
@@ -195,11 +203,13 @@ fn class(ty: &Type) -> Ident {
         Type::Reference(_) | Type::Ptr(_) | Type::FnPtr(_) => "Unsigned",
         Type::Paren(inner) => return class(&inner.elem),
         Type::Group(inner) => return class(&inner.elem),
-        Type::Path(path) if primitive(ty) => match path.path.get_ident().map(ToString::to_string).as_deref() {
-            Some("f32" | "f64") => "Float",
-            Some(signed) if signed.starts_with('i') => "Signed",
-            _ => "Unsigned",
-        },
+        Type::Path(path) if primitive(ty) => {
+            match path.path.get_ident().map(ToString::to_string).as_deref() {
+                Some("f32" | "f64") => "Float",
+                Some(signed) if signed.starts_with('i') => "Signed",
+                _ => "Unsigned",
+            }
+        }
         _ => "Other",
     };
     format_ident!("{name}")
@@ -285,7 +295,8 @@ impl Context<'_> {
                 size: #rt::core::mem::size_of::<#static_type>(),
             })
         };
-        let arguments = argument_types.iter().zip(static_types).map(|(ty, static_type)| word(ty, static_type));
+        let arguments =
+            argument_types.iter().zip(static_types).map(|(ty, static_type)| word(ty, static_type));
         let result = static_types.last().map(|static_type| word(result, static_type));
         let out = !in_register;
         let (empty, looped) = self.codes(number, fitted);
@@ -310,18 +321,24 @@ impl Context<'_> {
         let Trait { parameters, predicates, .. } = self.of;
         let interface = self.of.interface();
         let Method { cfgs, lifetimes, arguments, argument_types, result, .. } = method;
-        let (empty, looped, slowly) = (name("chain_empty", number), name("chain_loop", number), name("chain_slowly", number));
+        let (empty, looped, slowly) =
+            (name("chain_empty", number), name("chain_loop", number), name("chain_slowly", number));
         let (index, through_table) = (name("INDEX", number), name("through_table", number));
         let (out_type, erased_result) = method.out_and_result(rt);
         let out_type: Vec<_> = out_type.into_iter().collect();
         let returned = |value: TokenStream| {
             if method.in_register { value } else { quote!(unsafe { (*__out).write(#value); }) }
         };
-        let again: Vec<_> = arguments.iter().zip(argument_types).enumerate().map(|(number, (argument, ty))| match (fitted, ty) {
-            (Fitted::Through(index), _) if index == number => quote!(__value),
-            (_, Type::Reference(reference)) if reference.mutability.is_some() => quote!(&mut *#argument),
-            _ => quote_spanned!(ty.span()=> #rt::chain::again(&#argument)),
-        }).collect();
+        let again: Vec<_> = arguments
+            .iter()
+            .zip(argument_types)
+            .enumerate()
+            .map(|(number, (argument, ty))| match (fitted, ty) {
+                (Fitted::Through(index), _) if index == number => quote!(__value),
+                (_, Type::Reference(reference)) if reference.mutability.is_some() => quote!(&mut *#argument),
+                _ => quote_spanned!(ty.span()=> #rt::chain::again(&#argument)),
+            })
+            .collect();
         let call = quote!(unsafe { #through_table(__link.this(), __link.method(#index) #(, #again)*) });
         let (nothing, over_links) = match fitted {
             Fitted::All | Fitted::Own => (quote!(()), quote!({ for __link in __links { #call; } })),
@@ -352,29 +369,36 @@ impl Context<'_> {
             }
         };
         let (nothing, over_links) = (returned(nothing), returned(over_links));
-        let primitives = argument_types.iter().filter(|ty| primitive(ty)).map(|ty| quote! {
-            #(#cfgs)* const _: () = #rt::assert_register::<#ty>();
+        let primitives = argument_types.iter().filter(|ty| primitive(ty)).map(|ty| {
+            quote! {
+                #(#cfgs)* const _: () = #rt::assert_register::<#ty>();
+            }
         });
-        let signature = |name: &Ident, body: TokenStream| quote! {
-            #(#cfgs)*
-            #[allow(unused_variables, unused_unsafe, unused_braces, unused_mut)]
-            unsafe extern "C-unwind" fn #name<#(#lifetimes,)* #(#parameters),*>(
-                __this: *const (),
-                #(__out: #out_type,)*
-                #(#arguments: #argument_types),*
-            ) -> #erased_result
-            where
-                #(#predicates,)*
-            {
-                #body
+        let signature = |name: &Ident, body: TokenStream| {
+            quote! {
+                #(#cfgs)*
+                #[allow(unused_variables, unused_unsafe, unused_braces, unused_mut)]
+                unsafe extern "C-unwind" fn #name<#(#lifetimes,)* #(#parameters),*>(
+                    __this: *const (),
+                    #(__out: #out_type,)*
+                    #(#arguments: #argument_types),*
+                ) -> #erased_result
+                where
+                    #(#predicates,)*
+                {
+                    #body
+                }
             }
         };
         let empty = signature(&empty, nothing);
         // SAFETY, in the expansion: a loop is only ever called through its chain, inside a section.
-        let looped = signature(&looped, quote! {
-            let __links = unsafe { #rt::chain::links(__this) };
-            #over_links
-        });
+        let looped = signature(
+            &looped,
+            quote! {
+                let __links = unsafe { #rt::chain::links(__this) };
+                #over_links
+            },
+        );
         quote! {
             #(#primitives)*
             #empty
@@ -398,7 +422,8 @@ impl Context<'_> {
 
     fn implementation(&self, target: &TokenStream, sections: bool) -> TokenStream {
         let rt = &self.rt;
-        let Trait { parameters, predicates, path, methods, undispatched, associated, is_unsafe, .. } = self.of;
+        let Trait { parameters, predicates, path, methods, undispatched, associated, is_unsafe, .. } =
+            self.of;
         let interface = self.of.interface();
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
         let associated = associated.iter().map(|name| {
@@ -406,27 +431,31 @@ impl Context<'_> {
             quote!(type #name = #parameter;)
         });
         let each = methods.iter().zip(&self.fitted).enumerate();
-        let methods = each.filter(|(_, (_, fitted))| !matches!(fitted, Fitted::Own)).map(|(number, (method, _))| {
-            let Method { cfgs, signature, arguments, .. } = method;
-            let (index, through_table) = (name("INDEX", number), name("through_table", number));
-            let call = quote!(unsafe { #through_table(self.__this(), self.__entry(#index) #(, #arguments)*) });
-            let body = if sections {
-                let slowly = name("chain_slowly", number);
-                quote! {
-                    match #rt::chain::Chain::<#interface>::__enter() {
-                        #rt::core::option::Option::Some(__section) => #call,
-                        #rt::core::option::Option::None => #slowly(self #(, #arguments)*),
+        let methods =
+            each.filter(|(_, (_, fitted))| !matches!(fitted, Fitted::Own)).map(|(number, (method, _))| {
+                let Method { cfgs, signature, arguments, .. } = method;
+                let (index, through_table) = (name("INDEX", number), name("through_table", number));
+                let call =
+                    quote!(unsafe { #through_table(self.__this(), self.__entry(#index) #(, #arguments)*) });
+                let body = if sections {
+                    let slowly = name("chain_slowly", number);
+                    quote! {
+                        match #rt::chain::Chain::<#interface>::__enter() {
+                            #rt::core::option::Option::Some(__section) => #call,
+                            #rt::core::option::Option::None => #slowly(self #(, #arguments)*),
+                        }
                     }
-                }
-            } else {
-                call
-            };
-            quote!(#(#cfgs)* #[inline] #signature { #body })
-        });
+                } else {
+                    call
+                };
+                quote!(#(#cfgs)* #[inline] #signature { #body })
+            });
         let undispatched = undispatched.iter().filter(|method| !method.has_default).map(|method| {
             let Undispatched { cfgs, signature, .. } = method;
-            let message =
-                format!("`{}` is declared `where Self: Sized`: it is not dispatched, and a chain does not have it", signature.ident);
+            let message = format!(
+                "`{}` is declared `where Self: Sized`: it is not dispatched, and a chain does not have it",
+                signature.ident
+            );
             quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
         });
         quote! {

@@ -1,6 +1,7 @@
 //! `#[slot]`: a static that holds an implementor of a trait, or a function.
 
 mod arguments;
+mod chain;
 mod default;
 mod function;
 
@@ -13,8 +14,11 @@ use crate::paths::crate_path;
 use arguments::Arguments;
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let arguments: Arguments = syn::parse2(arguments)?;
     let item: ItemStatic = syn::parse2(item)?;
+    if let Some(chain) = chain::of(&item, &arguments) {
+        return chain;
+    }
+    let arguments: Arguments = syn::parse2(arguments)?;
     if let syn::StaticMutability::Mut(token) = &item.mutability {
         return Err(syn::Error::new_spanned(
             token,

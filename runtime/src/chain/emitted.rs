@@ -42,6 +42,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use super::debugger::{Listed, Named};
 use super::frames::{Frames, Piece, section};
 use super::inspect::EmittedChain;
 use super::rule::{Combine, MethodRule};
@@ -84,7 +85,8 @@ struct Lines {
 impl Lines {
     fn new(rules: &[MethodRule]) -> Arc<Self> {
         let shapes: Vec<_> = rules.iter().map(Shape::of).collect();
-        let lines = |reach| shapes.iter().map(|shape| shape.as_ref().map(|shape| Line::new(shape, reach))).collect();
+        let lines =
+            |reach| shapes.iter().map(|shape| shape.as_ref().map(|shape| Line::new(shape, reach))).collect();
         Arc::new(Self { near: lines(Reach::Near), far: lines(Reach::Far) })
     }
 
@@ -106,6 +108,7 @@ pub(super) struct Program {
     needs_links: bool,
     block: Option<Block>,
     frames: Option<Frames>,
+    listed: Option<Listed>,
     /// By element: the thunks that its sites go to, one for each method that is emitted.
     thunks: HashMap<usize, Vec<Block>>,
     /// A grace period has not passed since the last retargeting.
@@ -129,6 +132,7 @@ impl Drop for Retarget {
 impl Drop for Program {
     fn drop(&mut self) {
         // Before the code: nobody looks up what is not there.
+        drop(self.listed.take());
         drop(self.frames.take());
         let thunks = core::mem::take(&mut self.thunks);
         HEAP.release(self.block.take().into_iter().chain(thunks.into_values().flatten()));
@@ -154,6 +158,7 @@ impl Program {
             needs_links: false,
             block: None,
             frames: None,
+            listed: None,
             thunks: HashMap::new(),
             busy: Arc::default(),
         };
@@ -171,7 +176,10 @@ impl Program {
                 HEAP.release([block]);
                 block = longer?;
                 let first = block.exec().get() + start;
-                trampolines.values_mut().enumerate().for_each(|(number, at)| *at = first + number * TRAMPOLINE);
+                trampolines
+                    .values_mut()
+                    .enumerate()
+                    .for_each(|(number, at)| *at = first + number * TRAMPOLINE);
             }
             program.emit(list, block, &trampolines);
         }
@@ -229,14 +237,31 @@ impl Program {
                     code[at..][..bytes.as_bytes().len()].copy_from_slice(bytes.as_bytes());
                 }
                 (Way::Line(at), Some(line)) => {
-                    emit_line(&mut code[at..at + line.len(list.len())], base.add(at), line, method, list, trampolines);
+                    emit_line(
+                        &mut code[at..at + line.len(list.len())],
+                        base.add(at),
+                        line,
+                        method,
+                        list,
+                        trampolines,
+                    );
                 }
                 _ => {}
             }
         }
         HEAP.lock().write(&block, &code);
         let pieces: Vec<_> = self.pieces(base).collect();
-        self.frames = (!pieces.is_empty()).then(|| Frames::register(section(&pieces)));
+        if !pieces.is_empty() {
+            let frames = Frames::register(section(&pieces));
+            let named = |piece: &Piece<'_>| Named {
+                start: piece.start,
+                len: piece.len,
+                name: format!("hotcall_chain_of_{}", self.elements),
+            };
+            let named: Vec<_> = pieces.iter().map(named).collect();
+            self.listed = Some(Listed::new(&named, frames.section()));
+            self.frames = Some(frames);
+        }
         self.block = Some(block);
     }
 
@@ -258,7 +283,8 @@ impl Program {
     /// All addresses that are called.
     fn targets<'p>(&'p self, list: &'p [Arc<Installed>]) -> impl Iterator<Item = usize> + 'p {
         let lines = self.ways.iter().enumerate().filter(|(_, way)| matches!(way, Way::Line(_)));
-        let methods = lines.flat_map(|(method, _)| list.iter().map(move |one| one.table().method(method).address()));
+        let methods =
+            lines.flat_map(|(method, _)| list.iter().map(move |one| one.table().method(method).address()));
         methods.chain(self.lines.of(self.reach).iter().flatten().filter_map(|line| match line.stop {
             Stop::Ask(code) => Some(code.address()),
             _ => None,
@@ -271,7 +297,8 @@ impl Program {
         }
         let instances = list.iter().map(|one| one.data().addr());
         let all = self.targets(list).chain(instances);
-        let (least, greatest) = all.fold((usize::MAX, 0), |(least, greatest), at| (least.min(at), greatest.max(at)));
+        let (least, greatest) =
+            all.fold((usize::MAX, 0), |(least, greatest), at| (least.min(at), greatest.max(at)));
         let ends = [block.exec(), block.exec().add(len)];
         let targets = [ExecAddr::new(least), ExecAddr::new(greatest)];
         ends.iter().all(|end| targets.iter().all(|target| arch::displacement(*end, *target).is_some()))
@@ -294,7 +321,12 @@ impl Program {
     }
 
     /// Makes the sites of one element go to `new`, of the same type. `None` where that cannot be done in place.
-    pub(super) fn retarget(&mut self, rules: &[MethodRule], index: usize, new: &Installed) -> Option<Retarget> {
+    pub(super) fn retarget(
+        &mut self,
+        rules: &[MethodRule],
+        index: usize,
+        new: &Installed,
+    ) -> Option<Retarget> {
         let crowded = !self.thunks.contains_key(&index) && self.thunks.len() > self.elements / 4;
         if self.needs_links || crowded || self.busy.load(Ordering::Acquire) {
             return None;
@@ -335,7 +367,8 @@ impl Program {
             let write = heap.write_addr(self.block.as_ref()?, at)?;
             let thunk = heap.allocate(arch::THUNK_LEN).ok()?;
             let exec = thunk.exec();
-            let bytes = arch::thunk(exec, new.data().addr(), ExecAddr::new(new.table().method(method).address()));
+            let bytes =
+                arch::thunk(exec, new.data().addr(), ExecAddr::new(new.table().method(method).address()));
             heap.write(&thunk, bytes.as_bytes());
             thunks.push(thunk);
             stores.push((site, write, arch::displacement(site, exec)?));
@@ -356,7 +389,8 @@ fn emit_line(
     let tail = code.len() - line.tail.len();
     // `from` is where a displacement is: a branch's opcode would be just before it.
     let near = |from: usize, target: usize| {
-        arch::displacement(base.add(from - 1), ExecAddr::new(target)).expect("what is out of reach was made far")
+        arch::displacement(base.add(from - 1), ExecAddr::new(target))
+            .expect("what is out of reach was made far")
     };
     let reach = |from: usize, target: usize| near(from, trampolines.get(&target).copied().unwrap_or(target));
     let mut at = 0;
@@ -400,7 +434,11 @@ impl Program {
                 entry,
                 length,
                 sites: sites.map(|(site, _)| site.get()).collect(),
-                targets: if own { Vec::new() } else { list.iter().map(|one| one.table().method(method).address()).collect() },
+                targets: if own {
+                    Vec::new()
+                } else {
+                    list.iter().map(|one| one.table().method(method).address()).collect()
+                },
                 instances: list.iter().map(|one| one.data().addr()).collect(),
             }
         };

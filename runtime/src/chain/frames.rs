@@ -132,6 +132,11 @@ pub(super) struct Frames {
 }
 
 impl Frames {
+    /// The section.
+    pub(super) fn section(&self) -> &[u8] {
+        &self.section
+    }
+
     /// Registers a section made by [`section()`].
     pub(super) fn register(section: Vec<u8>) -> Self {
         let section = section.into_boxed_slice();

@@ -290,7 +290,9 @@ where
     /// For tests: what has been emitted.
     #[doc(hidden)]
     pub fn __emitted(&self) -> Result<Vec<EmittedChain>, Error> {
-        self.core.inspect(|list, program| program.map(|program| program.inspect(I::RULES, list)).unwrap_or_default())
+        self.core.inspect(|list, program| {
+            program.map(|program| program.inspect(I::RULES, list)).unwrap_or_default()
+        })
     }
 }
 
@@ -353,7 +355,8 @@ impl<I: ?Sized + Chainable> Default for Chain<I> {
 
 impl<I: ?Sized + Chainable> fmt::Debug for Chain<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Option<Vec<_>> = self.core.look(|list| list.iter().map(|one| one.table().type_name()).collect());
+        let names: Option<Vec<_>> =
+            self.core.look(|list| list.iter().map(|one| one.table().type_name()).collect());
         let mut debug = f.debug_struct("Chain");
         debug.field("interface", &I::DESCRIPTION.name);
         match names {

@@ -9,6 +9,7 @@
 //! | `emitted` | the list as straight-line direct calls |
 //! | `shape`, `template` | which registers a method needs kept, and the instructions for one element |
 //! | `frames` | unwind information for what is emitted |
+//! | `debugger` | the same for gdb, with names |
 //! | `portable` | the list as a loop |
 
 mod core;
@@ -21,11 +22,13 @@ pub(crate) mod rule;
 #[cfg(all(patched, target_env = "gnu"))]
 #[path = "emitted.rs"]
 mod backend;
-#[cfg(all(patched, target_env = "gnu"))]
-mod frames;
 #[cfg(not(all(patched, target_env = "gnu")))]
 #[path = "portable.rs"]
 mod backend;
+#[cfg(all(patched, target_env = "gnu"))]
+mod debugger;
+#[cfg(all(patched, target_env = "gnu"))]
+mod frames;
 #[cfg(all(patched, target_env = "gnu"))]
 mod shape;
 #[cfg(all(patched, target_env = "gnu"))]

@@ -3,7 +3,7 @@
 
 use core::ops::ControlFlow;
 
-use super::link::{EntryPoint, Entries};
+use super::link::{Entries, EntryPoint};
 use crate::interface::{Code, Interface};
 
 /// A trait of which chains can be made: `#[dispatch]` knows, or has been told, how each method's results combine.
@@ -183,7 +183,11 @@ mod tests {
     #[test]
     fn each_kind_of_result_knows_its_stop() {
         assert!(Some(1).stops() && !None::<u8>.stops() && None::<u8> == First::empty());
-        assert!(Err::<(), _>(1).stops() && !Ok::<u8, u8>(1).stops() && Ok::<_, u8>(0) == <Result<u8, u8>>::empty());
+        assert!(
+            Err::<(), _>(1).stops()
+                && !Ok::<u8, u8>(1).stops()
+                && Ok::<_, u8>(0) == <Result<u8, u8>>::empty()
+        );
         assert!(ControlFlow::<_, ()>::Break(1).stops() && !ControlFlow::<u8, ()>::empty().stops());
         assert!(true.stops() && !bool::empty());
     }

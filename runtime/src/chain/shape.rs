@@ -31,7 +31,11 @@ pub(super) struct Kept {
 pub(super) enum Carry {
     Nowhere,
     /// From `rax` to this register, extended from so many bytes.
-    Word { argument: u8, size: u8, signed: bool },
+    Word {
+        argument: u8,
+        size: u8,
+        signed: bool,
+    },
     /// From `xmm0` to this one.
     Float(u8),
 }
@@ -66,7 +70,8 @@ impl Shape {
             _ => return None,
         };
         let (mut words, mut floats) = (1, 0);
-        let mut shape = Self { kept: Vec::new(), floats: Vec::new(), carry: Carry::Nowhere, stop: Stop::Never };
+        let mut shape =
+            Self { kept: Vec::new(), floats: Vec::new(), carry: Carry::Nowhere, stop: Stop::Never };
         if rule.out {
             shape.keep(&mut words)?;
         }
@@ -79,7 +84,11 @@ impl Shape {
                     if floats == FLOATS {
                         return None;
                     }
-                    if goes_through { shape.carry = Carry::Float(floats) } else { shape.floats.push(floats) }
+                    if goes_through {
+                        shape.carry = Carry::Float(floats)
+                    } else {
+                        shape.floats.push(floats)
+                    }
                     floats += 1;
                 }
                 Word { class, size: size @ 1..=8 } if goes_through => {

@@ -213,7 +213,9 @@ impl Reservation {
         if bytes.len() > capacity {
             return Err(MemoryError::TooLong { length: bytes.len(), reserved: capacity }.into());
         }
-        let Some(block) = self.block.take() else { unreachable!("only `commit` takes the block, and it takes `self`") };
+        let Some(block) = self.block.take() else {
+            unreachable!("only `commit` takes the block, and it takes `self`")
+        };
         self.shared.heap.lock().write(&block, &bytes);
         Ok(Code::new(Arc::clone(&self.shared), block, bytes.len(), sites))
     }

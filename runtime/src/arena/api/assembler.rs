@@ -98,7 +98,10 @@ impl Assembler {
     /// What has been written, for the reservation at `base`.
     pub(super) fn finish(mut self, base: ExecAddr) -> Result<Pending, Error> {
         if self.base != base {
-            return Err(MemoryError::Assembly { reason: "the assembler is another reservation's".to_owned() }.into());
+            return Err(MemoryError::Assembly {
+                reason: "the assembler is another reservation's".to_owned(),
+            }
+            .into());
         }
         let ops = core::mem::replace(&mut self.ops, VecAssembler::new(0));
         match ops.finalize() {
@@ -131,7 +134,10 @@ impl DerefMut for Assembler {
 
 impl core::fmt::Debug for Assembler {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Assembler").field("base", &self.base).field("sites", &self.sites).finish_non_exhaustive()
+        f.debug_struct("Assembler")
+            .field("base", &self.base)
+            .field("sites", &self.sites)
+            .finish_non_exhaustive()
     }
 }
 

@@ -162,6 +162,9 @@ impl Drop for Owner {
 
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Code").field("start", &self.owner.start()).field("len", &self.owner.len).finish_non_exhaustive()
+        f.debug_struct("Code")
+            .field("start", &self.owner.start())
+            .field("len", &self.owner.len)
+            .finish_non_exhaustive()
     }
 }

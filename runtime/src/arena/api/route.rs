@@ -74,7 +74,11 @@ impl Shared {
         Self::drop_if_unused(&self.heap, &mut trampolines, target);
     }
 
-    fn drop_if_unused(heap: &Arc<SharedHeap>, trampolines: &mut HashMap<usize, (Block, usize)>, target: usize) {
+    fn drop_if_unused(
+        heap: &Arc<SharedHeap>,
+        trampolines: &mut HashMap<usize, (Block, usize)>,
+        target: usize,
+    ) {
         if trampolines.get(&target).is_some_and(|(_, sites)| *sites == 0)
             && let Some((block, _)) = trampolines.remove(&target)
         {

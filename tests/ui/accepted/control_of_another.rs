@@ -1,0 +1,28 @@
+//! The control is its owner's.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[dispatch]
+pub trait Effect: Send + Sync {
+    fn process(&self, sample: f32) -> f32;
+}
+pub struct Gain(pub f32);
+impl Effect for Gain {
+    fn process(&self, sample: f32) -> f32 {
+        sample * self.0
+    }
+}
+mod library {
+    use super::{Effect, Gain};
+    #[hotcall::slot(control = EFFECT_CONTROL)]
+    pub static EFFECT: dyn Effect = Gain(1.0);
+    pub fn set(gain: f32) {
+        drop(EFFECT_CONTROL.replace(Gain(gain)));
+    }
+}
+
+fn main() {
+    library::set(2.0);
+}

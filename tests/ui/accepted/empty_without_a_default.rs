@@ -1,0 +1,12 @@
+//! An empty slot returns the default.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[derive(Default)]
+pub struct Reply;
+#[slot]
+static F: Option<fn() -> Reply> = None;
+
+fn main() {}

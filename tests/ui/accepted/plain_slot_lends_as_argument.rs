@@ -1,0 +1,26 @@
+//! As above, where the trait is asked for.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[dispatch]
+pub trait Lender: Send + Sync {
+    fn text(&self) -> &str;
+}
+pub struct Owner;
+impl Lender for Owner {
+    fn text(&self) -> &str {
+        "text"
+    }
+}
+#[slot]
+static LENDER: dyn Lender = Owner;
+fn take(lender: &impl Lender) {
+    println!("{}", lender.text());
+}
+
+fn main() {
+    let guard = hotcall::pin();
+    take(&LENDER.get(&guard));
+}

@@ -1,0 +1,14 @@
+//! A slot lends.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[dispatch]
+pub trait Plugin: Send + Sync {
+    fn finish(self) -> u32
+    where
+        Self: Sized;
+}
+
+fn main() {}

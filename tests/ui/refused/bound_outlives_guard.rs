@@ -1,0 +1,25 @@
+//! A bound slot lives as long as its guard.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[dispatch]
+pub trait Effect: Send + Sync {
+    fn process(&self, sample: f32) -> f32;
+}
+pub struct Gain(pub f32);
+impl Effect for Gain {
+    fn process(&self, sample: f32) -> f32 {
+        sample * self.0
+    }
+}
+#[slot]
+static EFFECT: dyn Effect = Gain(1.0);
+
+fn main() {
+    let guard = hotcall::pin();
+    let bound = EFFECT.bind(&guard);
+    drop(guard);
+    bound.process(1.0);
+}

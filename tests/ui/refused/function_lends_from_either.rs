@@ -1,0 +1,13 @@
+//! The result's lifetime is clear.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+fn first<'a>(a: &'a str, _: &str) -> &'a str {
+    a
+}
+#[slot]
+static F: fn(&str, &str) -> &str = first;
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! The default is of the slot's type.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+fn double(x: u32) -> u32 {
+    x * 2
+}
+#[slot]
+static F: fn(u64) -> u64 = double;
+
+fn main() {}

@@ -1,0 +1,19 @@
+//! A handle is `Send` as its trait is.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[dispatch]
+pub trait Local {
+    fn run(&self);
+}
+pub struct Zero;
+impl Local for Zero {
+    fn run(&self) {}
+}
+
+fn main() {
+    let handle: hotcall::Patched<dyn Local> = hotcall::Patched::new(Zero);
+    std::thread::spawn(move || handle.run());
+}

@@ -1,0 +1,36 @@
+//! A replacement goes to other threads.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+#[allow(unused_imports)]
+use hotcall::{dispatch, slot};
+
+#[dispatch]
+pub trait Effect: Send + Sync {
+    fn process(&self, sample: f32) -> f32;
+}
+pub struct Gain(pub f32);
+impl Effect for Gain {
+    fn process(&self, sample: f32) -> f32 {
+        sample * self.0
+    }
+}
+#[slot]
+static EFFECT: dyn Effect = Gain(1.0);
+#[dispatch]
+pub trait Local {
+    fn run(&self);
+}
+pub struct Shared(std::rc::Rc<u32>);
+impl Local for Shared {
+    fn run(&self) {}
+}
+pub struct Zero;
+impl Local for Zero {
+    fn run(&self) {}
+}
+#[slot]
+static LOCAL: dyn Local = Zero;
+
+fn main() {
+    drop(LOCAL.replace(Shared(std::rc::Rc::new(1))));
+}

@@ -110,7 +110,7 @@ pub unsafe trait Stubs<D>: Interface {
 
 /// The code and the destructor of one implementor: hotcall's own vtable.
 ///
-/// Invariants, which only [`Table::of`] and [`Table::of_static`] establish:
+/// Invariants, which only [`Table::of`] establishes:
 /// 1. `methods` points to `len` codes in the order of the interface for which the table was made.
 /// 2. `drop_box` is sound to call once with a pointer that came from `Box::<T>::into_raw`.
 /// 3. `zero_sized` says that `T` has no bytes: its methods read nothing through `this`.

@@ -64,6 +64,7 @@ mod error;
 mod installed;
 mod instance;
 mod interface;
+mod lock;
 mod patched;
 mod plugin;
 #[cfg(patched)]

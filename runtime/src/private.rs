@@ -35,8 +35,8 @@ pub mod chain {
     pub use crate::chain::{BoundChain, Chain, Chainable, First};
 }
 
-/// For `#[dispatch]`: nothing has it. Where a method's result borrows from the implementor, a slot and a handle would
-/// have the trait only under this condition: so the compiler says which rule is in the way.
+/// For `#[dispatch]`: nothing has it. Where a method's result borrows from the implementor, a slot would have the
+/// trait only under this condition: so the compiler says which rule is in the way.
 #[diagnostic::on_unimplemented(
     message = "a result that borrows from the implementor cannot leave a plain call",
     label = "what is behind this may be replaced and freed as soon as the call returns",

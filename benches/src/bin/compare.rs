@@ -5,11 +5,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hotcall_benches::compare::figure::Figure;
-use hotcall_benches::compare::groups::Group;
-use hotcall_benches::compare::plots;
-use hotcall_benches::machine::Machine;
+use hotcall_benches::{code, machine, svg};
 use serde_json::{Value, json};
+
+use compare::chain::Row;
+use compare::figure::Figure;
+use compare::groups::Group;
+use compare::plots;
+use machine::Machine;
+
+/// The rows, compiled in this executable. In a library rustc lets other crates share a generic function that is not
+/// inlined, and so calls it through a pointer in the GOT: a stub too. The rows named `_library` are those.
+#[path = "../compare/mod.rs"]
+#[allow(dead_code, reason = "the library has the same modules, and uses what this program does not")]
+mod compare;
 
 /// Measures calls through hotcall's slots beside everything that might be used instead.
 ///
@@ -62,7 +71,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         if repeated {
             continue;
         }
-        let (measured, table) = group.run(arguments.seconds)?;
+        let (measured, table) = group.run(arguments.seconds, in_a_library()?)?;
         println!("\n{table}");
         figures.extend(measured);
     }
@@ -75,6 +84,16 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+/// The rows of slots as a library compiles them.
+fn in_a_library() -> Result<Vec<Row>, String> {
+    use hotcall_benches::compare::rows::slots;
+    slots::prepare()?;
+    let wanted = ["slot_call", "slot_bound"];
+    let rows = slots::rows().into_iter().filter(|row| wanted.contains(&row.name.as_str()));
+    let note = "the same, in a library crate: the stub is called through a pointer";
+    Ok(rows.map(|row| Row::new(&format!("{}_library", row.name), row.stateful, note, row.loops)).collect())
 }
 
 /// The figures as a list, a line each, each with the machine that it was measured on.

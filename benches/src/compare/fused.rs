@@ -3,6 +3,7 @@
 //! A value goes through K elements of 64 types: up to 64, one of each; past that, in random order. Three ways:
 //!
 //! * `chain_K`: a [`Chain`], with the section of a plain call;
+//! * `bound_K`: the same, under one guard for the whole loop;
 //! * `vec_dyn_K`: a loop over a `Vec<Box<dyn Stage>>`, the elements in the same order, boxed in the order in which they
 //!   were made;
 //! * `hand_K`, up to 64: the calls written out by hand, each direct, to functions that may not be inlined.
@@ -10,10 +11,14 @@
 //! Figures are nanoseconds an element. All ways end with the same value, or the tool stops.
 
 use core::hint::black_box;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hotcall::{Chain, Instance, dispatch};
+
+use super::cpu_time::CpuTime;
+use super::figure::Figure;
 
 /// How many elements.
 pub const LENGTHS: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096];
@@ -131,13 +136,19 @@ pub struct Measured {
 
 fn rows(length: usize) -> Result<Vec<Row>, hotcall::Error> {
     let types = order(length);
-    let chain =
-        Chain::<dyn Stage>::new(types.iter().enumerate().map(|(index, ty)| instance(*ty, key(index))))?;
+    let elements = types.iter().enumerate().map(|(index, ty)| instance(*ty, key(index)));
+    let chain = Rc::new(Chain::<dyn Stage>::new(elements)?);
+    let bound = Rc::clone(&chain);
     let list: Vec<Box<dyn Stage>> =
         types.iter().enumerate().map(|(index, ty)| boxed(*ty, key(index))).collect();
     let mut rows = vec![
         Row::new(format!("chain_{length}"), length, move |x, times| {
             let chain = black_box(&chain);
+            (0..times).fold(x, |x, _| chain.turn(x))
+        }),
+        Row::new(format!("bound_{length}"), length, move |x, times| {
+            let guard = hotcall::pin();
+            let chain = black_box(&bound).bind(&guard);
             (0..times).fold(x, |x, _| chain.turn(x))
         }),
         Row::new(format!("vec_dyn_{length}"), length, move |x, times| {
@@ -165,7 +176,7 @@ fn rows(length: usize) -> Result<Vec<Row>, hotcall::Error> {
 ///
 /// Where two ways end with different values.
 pub fn measure(budget: Duration) -> Result<Vec<Measured>, hotcall::Error> {
-    let slice = budget.div_f64((LENGTHS.len() * 3 * ROUNDS) as f64);
+    let slice = budget.div_f64((LENGTHS.len() * 4 * ROUNDS) as f64);
     let mut measured = Vec::new();
     for length in LENGTHS {
         let mut rows = rows(length)?;
@@ -181,7 +192,7 @@ pub fn measure(budget: Duration) -> Result<Vec<Measured>, hotcall::Error> {
                     "row `{}` does not do the work it is timed for",
                     row.name
                 );
-                let begin = Instant::now();
+                let begin = CpuTime::now();
                 let mut runs = 0_u32;
                 while begin.elapsed() < slice {
                     black_box((row.run)(1, times));
@@ -256,4 +267,41 @@ pub fn measure_edits(length: usize, edits: usize, pause: Duration) -> Result<[Ed
         stop.store(true, Ordering::Relaxed);
         Ok([inserted?, replaced?])
     })
+}
+
+/// All figures of the group.
+///
+/// # Errors
+///
+/// Where code memory cannot be had.
+pub fn figures(budget: Duration) -> Result<Vec<Figure>, hotcall::Error> {
+    let measured = measure(budget.mul_f64(0.8))?;
+    let time = |name: String| measured.iter().find(|row| row.name == name).map(|row| row.ns);
+    let mut figures = Vec::new();
+    for row in &measured {
+        let mut figure = Figure::new("chains", row.name.clone()).with("elements", row.elements);
+        figure.ns_per_call = Some(row.ns);
+        (figure.p25, figure.p75) = (Some(row.quartiles.0), Some(row.quartiles.1));
+        if let Some(list) = time(format!("vec_dyn_{}", row.elements)) {
+            figure.vs_dyn = Some(row.ns / list);
+            figure = figure.with("vec_over_this", list / row.ns);
+        }
+        if let Some(hand) = time(format!("hand_{}", row.elements)) {
+            figure.vs_direct = Some(row.ns / hand);
+            figure = figure.with("over_hand", row.ns / hand);
+        }
+        figures.push(figure);
+    }
+    for (length, edits, pause) in [(16, 2_000, 300), (10_000, 200, 3_000)] {
+        for edits in measure_edits(length, edits, Duration::from_micros(pause))? {
+            let at = |part: f64| edits.nanoseconds[((edits.nanoseconds.len() - 1) as f64 * part) as usize];
+            figures.push(
+                Figure::new("chains", edits.name.clone())
+                    .with("p50_ns", at(0.5))
+                    .with("p99_ns", at(0.99))
+                    .with("max_ns", at(1.0)),
+            );
+        }
+    }
+    Ok(figures)
 }

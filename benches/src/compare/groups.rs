@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::chain::Row;
 use super::figure::{Figure, relate};
-use super::{measure, mix, rows, swaps, table, threads, width};
+use super::{fused, measure, mix, rows, swaps, table, threads, width};
 
 /// A group of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,12 +25,14 @@ pub enum Group {
     Threads,
     /// What a swap costs.
     Swaps,
+    /// Lists of plugins: a chain, a vector of boxes, calls written out by hand.
+    Chains,
 }
 
 impl Group {
     /// What runs when nothing is named. `core` is in `peers`.
-    pub const ALL: [Self; 6] =
-        [Self::Peers, Self::Width, Self::Mix, Self::Retpoline, Self::Threads, Self::Swaps];
+    pub const ALL: [Self; 7] =
+        [Self::Peers, Self::Width, Self::Mix, Self::Retpoline, Self::Threads, Self::Swaps, Self::Chains];
 
     /// Its name.
     #[must_use]
@@ -42,6 +45,7 @@ impl Group {
             Self::Retpoline => "retpoline",
             Self::Threads => "threads",
             Self::Swaps => "swaps",
+            Self::Chains => "chains",
         }
     }
 
@@ -49,24 +53,31 @@ impl Group {
     const fn seconds(self) -> u64 {
         match self {
             Self::Peers => 60,
-            Self::Width | Self::Mix | Self::Threads | Self::Swaps => 40,
+            Self::Width | Self::Mix | Self::Threads | Self::Swaps | Self::Chains => 40,
             Self::Core => 30,
             Self::Retpoline => 15,
         }
     }
 
-    /// Measures its rows, for `seconds` or its own time. Answers the figures and a table.
+    /// Measures its rows, for `seconds` or its own time, and `more` among the peers. Answers the figures and a table.
     ///
     /// # Errors
     ///
     /// A row that does no work; something that was refused.
-    pub fn run(self, seconds: Option<f64>) -> Result<(Vec<Figure>, String), Box<dyn std::error::Error>> {
+    pub fn run(
+        self,
+        seconds: Option<f64>,
+        more: Vec<Row>,
+    ) -> Result<(Vec<Figure>, String), Box<dyn std::error::Error>> {
         let own = Duration::from_secs(self.seconds());
         let time = seconds.map_or(own, Duration::from_secs_f64);
         rows::slots::prepare()?;
         Ok(match self {
             Self::Core => chains("core", &rows::core(), "a call, and what it costs", time)?,
-            Self::Peers => chains("peers", &rows::peers(), "a call, and what else might be used", time)?,
+            Self::Peers => {
+                let rows: Vec<Row> = rows::peers().into_iter().chain(more).collect();
+                chains("peers", &rows, "a call, and what else might be used", time)?
+            }
             Self::Retpoline => {
                 let mut rows = rows::retpoline::rows();
                 for row in &mut rows {
@@ -109,6 +120,18 @@ impl Group {
                 ];
                 (figures.clone(), table::columns("callers on several threads, and swaps", &figures, &columns))
             }
+            Self::Chains => {
+                let figures = fused::figures(time)?;
+                let columns = [
+                    ("ns_per_call", "ns/element", 2),
+                    ("vec_over_this", "vec/this", 2),
+                    ("over_hand", "this/hand", 2),
+                    ("p50_ns", "p50 ns", 0),
+                    ("p99_ns", "p99 ns", 0),
+                    ("max_ns", "max ns", 0),
+                ];
+                (figures.clone(), table::columns("lists of plugins", &figures, &columns))
+            }
             Self::Swaps => {
                 let figures = swaps::measure(time)?;
                 let columns = [
@@ -131,7 +154,7 @@ impl Group {
 /// Measures rows that are chains, and relates each to the `direct` and `dyn` of its kind.
 fn chains(
     group: &str,
-    rows: &[super::chain::Row],
+    rows: &[Row],
     title: &str,
     time: Duration,
 ) -> Result<(Vec<Figure>, String), Box<dyn std::error::Error>> {

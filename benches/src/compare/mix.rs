@@ -41,14 +41,16 @@ macro_rules! body {
         static SLOT: dyn Step = Body::<$turns> as Body<$turns>;
         static OBJECT: &(dyn Step + Sync) = &Body::<$turns>;
         #[inline(never)]
-        fn direct(x: u64) -> u64 {
+        fn direct<const P: usize>(x: u64) -> u64 {
+            distinct::<P>();
             Body::<$turns>.step(x)
         }
         // A refusal leaves the default, which does the same.
         drop(SLOT.replace(Body::<$turns>));
         let name = |kind: &str| format!("mix/body_{}/{kind}", $cycles);
         [
-            row!("direct", false, "", |P, seed| { chain::<P>(seed, direct) }).named(name("direct"), $turns),
+            row!("direct", false, "", |P, seed| { chain::<P>(seed, direct::<P>) })
+                .named(name("direct"), $turns),
             row!("dyn", false, "", |P, seed| { chain::<P>(seed, |x| reloaded(&OBJECT).step(x)) })
                 .named(name("dyn"), $turns),
             row!("slot", false, "", |P, seed| { chain::<P>(seed, |x| SLOT.step(x)) })

@@ -20,6 +20,7 @@ pub mod counters;
 pub mod cpu_time;
 pub mod emitted;
 pub mod figure;
+pub mod fused;
 pub mod groups;
 pub mod latency;
 pub mod measure;

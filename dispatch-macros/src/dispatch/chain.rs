@@ -239,7 +239,7 @@ impl Context<'_> {
         });
         let count = name("INDEX", methods.len());
         let on_chain = self.implementation(&quote!(#rt::chain::Chain<#interface>), true);
-        let on_bound = (!self.of.is_static && self.of.lends_shared())
+        let on_bound = (!self.of.is_static && self.of.lends_shared() && !self.of.is_send_only)
             .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'_, #interface>), false));
         quote! {
             #(#functions)*
@@ -318,7 +318,7 @@ impl Context<'_> {
             return TokenStream::new();
         }
         let rt = &self.rt;
-        let Trait { parameters, predicates, .. } = self.of;
+        let Trait { parameters, arguments: generics, predicates, .. } = self.of;
         let interface = self.of.interface();
         let Method { cfgs, lifetimes, arguments, argument_types, result, .. } = method;
         let (empty, looped, slowly) =
@@ -339,7 +339,7 @@ impl Context<'_> {
                 _ => quote_spanned!(ty.span()=> #rt::chain::again(&#argument)),
             })
             .collect();
-        let call = quote!(unsafe { #through_table(__link.this(), __link.method(#index) #(, #again)*) });
+        let call = quote!(unsafe { #through_table::<#(#generics),*>(__link.this(), __link.method(#index) #(, #again)*) });
         let (nothing, over_links) = match fitted {
             Fitted::All | Fitted::Own => (quote!(()), quote!({ for __link in __links { #call; } })),
             Fitted::Through(index) => {
@@ -415,15 +415,15 @@ impl Context<'_> {
                 #(#predicates,)*
             {
                 let __section = #rt::chain::Chain::<#interface>::__enter_slowly();
-                unsafe { #through_table(__chain.__this(), __chain.__entry(#index) #(, #arguments)*) }
+                unsafe { #through_table::<#(#generics),*>(__chain.__this(), __chain.__entry(#index) #(, #arguments)*) }
             }
         }
     }
 
     fn implementation(&self, target: &TokenStream, sections: bool) -> TokenStream {
         let rt = &self.rt;
-        let Trait { parameters, predicates, path, methods, undispatched, associated, is_unsafe, .. } =
-            self.of;
+        let Trait { parameters, arguments: generics, predicates, path, methods, .. } = self.of;
+        let Trait { undispatched, associated, is_unsafe, .. } = self.of;
         let interface = self.of.interface();
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
         let associated = associated.iter().map(|name| {
@@ -436,13 +436,13 @@ impl Context<'_> {
                 let Method { cfgs, signature, arguments, .. } = method;
                 let (index, through_table) = (name("INDEX", number), name("through_table", number));
                 let call =
-                    quote!(unsafe { #through_table(self.__this(), self.__entry(#index) #(, #arguments)*) });
+                    quote!(unsafe { #through_table::<#(#generics),*>(self.__this(), self.__entry(#index) #(, #arguments)*) });
                 let body = if sections {
                     let slowly = name("chain_slowly", number);
                     quote! {
                         match #rt::chain::Chain::<#interface>::__enter() {
                             #rt::core::option::Option::Some(__section) => #call,
-                            #rt::core::option::Option::None => #slowly(self #(, #arguments)*),
+                            #rt::core::option::Option::None => #slowly::<#(#generics),*>(self #(, #arguments)*),
                         }
                     }
                 } else {

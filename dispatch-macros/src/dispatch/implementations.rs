@@ -39,20 +39,13 @@ impl Context<'_> {
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
             self.implementation(&header, &definition_of_static, &predicates, &quote!(#[inline(always)]), &body)
         });
-        let refused = (!lends_nothing && self.of.foreign.is_none()).then(|| {
+        // Refused by a condition, so that the compiler says which rule is in the way.
+        let refused = (lends_shared && !lends_nothing && self.of.foreign.is_none()).then(|| {
             let body = |_: &Names, _: &Method| quote!(#rt::core::unreachable!());
+            let header = quote!(<#(#parameters,)* #definition>);
+            let predicates = quote!(#definition_predicates, #definition_of_static: #rt::MayLend, #(#predicates,)*);
             let inline = quote!(#[allow(unused_variables)]);
-            let slot = lends_shared.then(|| {
-                let header = quote!(<#(#parameters,)* #definition>);
-                let predicates =
-                    quote!(#definition_predicates, #definition_of_static: #rt::MayLend, #(#predicates,)*);
-                self.implementation(&header, &definition_of_static, &predicates, &inline, &body)
-            });
-            let header = quote!(<#(#parameters),*>);
-            let target = quote!(#rt::Patched<#interface>);
-            let predicates = quote!(#target: #rt::MayLend, #(#predicates,)*);
-            let patched = self.implementation(&header, &target, &predicates, &inline, &body);
-            quote!(#slot #patched)
+            self.implementation(&header, &definition_of_static, &predicates, &inline, &body)
         });
         if let Some(foreign) = &self.of.foreign {
             // No type of the runtime can have a trait of a third crate.

@@ -18,14 +18,33 @@ mod trait_item;
 
 use proc_macro2::TokenStream;
 use syn::ItemTrait;
+use syn::parse::{Parse, ParseStream};
+
+use crate::paths::{CratePath, with_crate_path};
 
 pub(crate) use trait_item::{Foreign, Trait};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    if !arguments.is_empty() {
-        return Err(syn::Error::new_spanned(arguments, "#[dispatch] takes no arguments"));
+    let item: ItemTrait = syn::parse2(item)?;
+    let Arguments { crate_path } = syn::parse2(arguments)?;
+    with_crate_path(crate_path, || dispatch(item))
+}
+
+/// The one argument: where hotcall is.
+struct Arguments {
+    crate_path: Option<CratePath>,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        if !input.is_empty() && !CratePath::is_next(input) {
+            return Err(input.error("the one argument of #[dispatch] is `crate = path`, where hotcall is re-exported"));
+        }
+        Ok(Self { crate_path: if input.is_empty() { None } else { Some(input.parse()?) } })
     }
-    let mut item: ItemTrait = syn::parse2(item)?;
+}
+
+fn dispatch(mut item: ItemTrait) -> syn::Result<TokenStream> {
     let rules = chain::Rules::take(&mut item)?;
     let analysed = Trait::analyse(&item)?;
     let chains = chain::expansion(&analysed, &rules)?;

@@ -36,6 +36,8 @@ pub(crate) struct Trait {
     pub(crate) predicates: Vec<TokenStream>,
     /// A supertrait demands `'static`: only `Slot` and `Instance` can implement the trait.
     pub(crate) is_static: bool,
+    /// It demands `Send` and not `Sync`: what borrows its implementors from several threads cannot have it.
+    pub(crate) is_send_only: bool,
     pub(crate) foreign: Option<Foreign>,
     interface: TokenStream,
 }
@@ -125,6 +127,7 @@ impl Trait {
         let bound_arguments = path_arguments.iter().cloned().chain(named);
         let bound = quote!(#name<#(#bound_arguments),*>);
         Ok(Self {
+            is_send_only: demands(item, "Send") && !demands(item, "Sync"),
             foreign: None,
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
@@ -199,6 +202,14 @@ fn rewritten_bounds<'a>(
             bound
         })
         .collect()
+}
+
+/// Whether the trait names a marker as a supertrait.
+fn demands(item: &ItemTrait, marker: &str) -> bool {
+    item.supertraits.iter().any(|bound| {
+        matches!(bound, TypeParamBound::Trait(bound)
+            if bound.path.segments.last().is_some_and(|last| last.ident == marker))
+    })
 }
 
 fn demands_static(bound: &TypeParamBound) -> bool {

@@ -1,19 +1,30 @@
-//! What stands in the attribute's parentheses: `control = [vis] NAME`.
+//! What stands in the attribute's parentheses: `control = [vis] NAME`, `crate = path`.
 
 use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Token, Visibility};
+
+use crate::paths::CratePath;
 
 /// The arguments of `#[slot(..)]`.
 #[derive(Default)]
 pub(super) struct Arguments {
     /// The static that may retarget the slot, which then may not itself.
     pub(super) control: Option<(Visibility, Ident)>,
+    /// Where hotcall is.
+    pub(super) crate_path: Option<CratePath>,
 }
 
 impl Parse for Arguments {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let mut arguments = Self::default();
         while !input.is_empty() {
+            if CratePath::is_next(input) {
+                arguments.crate_path = Some(input.parse()?);
+                if !input.is_empty() {
+                    input.parse::<Token![,]>()?;
+                }
+                continue;
+            }
             let name: Ident = input.parse()?;
             if name != "control" {
                 return Err(syn::Error::new(

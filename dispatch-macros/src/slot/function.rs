@@ -40,8 +40,8 @@ pub(super) fn of(ty: &Type) -> syn::Result<Option<Function>> {
     if let Some(abi) = &pointer.abi {
         return Err(syn::Error::new_spanned(
             abi,
-            "a function slot has a calling convention of its own: write `fn(..)`; `extern` functions of that \
-             signature may still be installed",
+            "a function slot has a calling convention of its own: write `fn(..)`, and a closure around the function, \
+             `|x| f(x)`",
         ));
     }
     if let Some(variadic) = &pointer.variadic {
@@ -154,7 +154,8 @@ impl Slot<'_> {
         let interface = format_ident!("__hotcall_function_{ident}");
         let empty = quote!(&<#definition as #rt::MaybeEmpty>::EMPTY);
         // Tells a closure what it takes.
-        let callable = |function: TokenStream| quote!(#definition::__callable(&(#function)));
+        let span = item.expr.span();
+        let callable = |function: TokenStream| quote_spanned!(span=> #definition::__callable(&(#function)));
         let default = match (may_be_empty, &*item.expr) {
             (false, expression) => callable(expression.to_token_stream()),
             (true, Expr::Path(path)) if path.path.segments.last().is_some_and(|last| last.ident == "None") => empty,

@@ -10,7 +10,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemStatic, Type, TypeParamBound};
 
-use crate::paths::crate_path;
+use crate::paths::{crate_path, with_crate_path};
 use arguments::Arguments;
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
@@ -18,14 +18,18 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<T
     if let Some(chain) = chain::of(&item, &arguments) {
         return chain;
     }
-    let arguments: Arguments = syn::parse2(arguments)?;
+    let mut arguments: Arguments = syn::parse2(arguments)?;
+    with_crate_path(arguments.crate_path.take(), || slot(&item, arguments))
+}
+
+fn slot(item: &ItemStatic, arguments: Arguments) -> syn::Result<TokenStream> {
     if let syn::StaticMutability::Mut(token) = &item.mutability {
         return Err(syn::Error::new_spanned(
             token,
             "a slot is changed through `replace`, not by assignment: write `static`, not `static mut`",
         ));
     }
-    let slot = Slot::new(&item, arguments);
+    let slot = Slot::new(item, arguments);
     match function::of(&item.ty)? {
         Some(function) => slot.of_function(&function),
         None => slot.of_trait(),

@@ -351,6 +351,7 @@ impl CodeHeap {
     }
 
     /// Every allocated block that is not quarantined: where it executes, and what it takes up.
+    #[cfg(test)]
     pub(crate) fn iter_live(&self) -> impl Iterator<Item = (ExecAddr, usize)> {
         let quarantined: HashSet<ExecAddr> = self.quarantine.iter().map(Block::exec).collect();
         let pages = self.chunks.iter().flat_map(|chunk| {

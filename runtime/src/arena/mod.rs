@@ -15,7 +15,7 @@ mod addr;
 pub(crate) mod api;
 mod heap;
 mod pages;
-mod shared;
+pub(crate) mod shared;
 mod slab;
 
 pub(crate) use addr::{ExecAddr, WriteAddr};

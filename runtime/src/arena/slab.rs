@@ -77,6 +77,7 @@ impl Slab {
     }
 
     /// The offsets of the blocks that are taken.
+    #[cfg(test)]
     pub(super) fn taken(&self) -> impl Iterator<Item = usize> {
         let size = size_of_class(self.class());
         (0..PAGE / size)

@@ -82,7 +82,7 @@ unsafe impl Sync for Listed {}
 
 fn tell(action: u32, entry: *mut Entry) {
     // SAFETY: defined above, or by another code generator, with this layout.
-    let descriptor = unsafe { &*(&raw const __jit_debug_descriptor) };
+    let descriptor = unsafe { &__jit_debug_descriptor };
     descriptor.relevant.store(entry, Ordering::Relaxed);
     descriptor.action.store(action, Ordering::Relaxed);
     // SAFETY: it does nothing; a debugger stops in it.
@@ -95,7 +95,7 @@ impl Listed {
         let file = object(pieces, frames).into_boxed_slice();
         let _lock = LIST.lock();
         // SAFETY: as in `tell`.
-        let descriptor = unsafe { &*(&raw const __jit_debug_descriptor) };
+        let descriptor = unsafe { &__jit_debug_descriptor };
         let next = descriptor.first.load(Ordering::Relaxed);
         let entry = Entry { next, previous: ptr::null_mut(), file: file.as_ptr(), length: file.len() as u64 };
         let entry = Box::into_raw(Box::new(entry));
@@ -120,7 +120,7 @@ impl Drop for Listed {
         }
         if previous.is_null() {
             // SAFETY: as in `tell`.
-            let descriptor = unsafe { &*(&raw const __jit_debug_descriptor) };
+            let descriptor = unsafe { &__jit_debug_descriptor };
             descriptor.first.store(next, Ordering::Relaxed);
         } else {
             // SAFETY: as above.

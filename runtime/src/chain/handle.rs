@@ -79,7 +79,8 @@ pub struct Chain<I: ?Sized + Chainable> {
 }
 
 impl<I: ?Sized + Chainable> Chain<I> {
-    /// No elements.
+    /// No elements. Each use of it is a chain of its own.
+    #[allow(clippy::declare_interior_mutable_const, reason = "it is what statics begin with")]
     pub const EMPTY: Self = Self { core: ChainCore::new(), entries: I::EMPTY, elements: PhantomData };
 
     fn interface(&self) -> Interface<'_> {

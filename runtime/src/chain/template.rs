@@ -18,6 +18,7 @@
 //! Long chains are bound by how fast code can be fetched, so an instance is a displacement of 4 bytes where all
 //! instances of the list are in reach of the code, and an immediate of 8 where one is not. The system's allocator keeps
 //! what the main thread allocates near the program.
+#![allow(clippy::useless_conversion, reason = "dynasm converts what it is given")]
 
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynasmApi, VecAssembler, dynasm};

@@ -2,11 +2,11 @@
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::Arc;
 
 use crossbeam_epoch::{Collector, LocalHandle};
-use parking_lot::{RwLock, RwLockWriteGuard};
+use crate::lock::{RwLock, RwLockWriteGuard};
 
 /// The collector of this runtime. A private one: crossbeam's default is a static of which every shared
 /// library has its own. A forked child gets a new one, for in the old one threads stay pinned that it has not.
@@ -16,6 +16,9 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 /// In a child: guards that its first thread holds from before the fork.
 static INHERITED: AtomicUsize = AtomicUsize::new(0);
 
+/// Guards of threads that are no part of the collector: see [`epoch_pin`].
+static ANONYMOUS: AtomicUsize = AtomicUsize::new(0);
+
 /// A thread's part in the collector.
 struct Registered {
     handle: LocalHandle,
@@ -24,11 +27,21 @@ struct Registered {
 
 thread_local! {
     static REGISTERED: RefCell<Registered> = RefCell::new(register());
+    /// The thread is becoming a part of the collector.
+    static REGISTERING: Cell<bool> = const { Cell::new(false) };
     /// How many guards the thread holds, pinned sections among them.
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
 fn register() -> Registered {
+    struct Registering;
+    impl Drop for Registering {
+        fn drop(&mut self) {
+            REGISTERING.set(false);
+        }
+    }
+    REGISTERING.set(true);
+    let _registering = Registering;
     let forks = FORKS.load(Ordering::Relaxed);
     if let Some(collector) = &*COLLECTOR.read() {
         return Registered { handle: collector.register(), forks };
@@ -60,23 +73,30 @@ pub fn pin() -> Guard {
     // Nothing to count in a thread whose storage is being destroyed: it ends.
     let _ = HELD.try_with(|held| held.set(held.get() + 1));
     super::section::serialise_if_stale();
-    Guard { _epoch: epoch, forks }
+    Guard { epoch, forks }
 }
 
-fn epoch_pin() -> (crossbeam_epoch::Guard, u32) {
-    let pinned = REGISTERED.try_with(|registered| {
-        let forks = FORKS.load(Ordering::Relaxed);
-        if registered.borrow().forks != forks {
-            // The old handle is of the parent's collector, which is never used here again.
-            core::mem::forget(registered.replace(register()));
-        }
-        (registered.borrow().handle.pin(), forks)
-    });
-    // In a destructor of thread-local storage the handle may be gone: one for this pin alone does.
-    pinned.unwrap_or_else(|_| {
-        let registered = register();
-        (registered.handle.pin(), registered.forks)
-    })
+/// Pins the thread's part in the collector. `None` where it has none, and there the guard is merely counted: while
+/// any such guard is held, no grace period ends. That is so in two moments, both of them short: while the thread
+/// registers, which allocates, and the allocator may be behind a slot; and while its storage is being destroyed.
+fn epoch_pin() -> (Option<crossbeam_epoch::Guard>, u32) {
+    let pinned = if REGISTERING.get() { None } else { REGISTERED.try_with(pin_registered).ok() };
+    let Some((epoch, forks)) = pinned else {
+        ANONYMOUS.fetch_add(1, Ordering::SeqCst);
+        // Partner of the fence in `wait_until_passed`: it sees the count, or this guard sees what has replaced.
+        fence(Ordering::SeqCst);
+        return (None, FORKS.load(Ordering::Relaxed));
+    };
+    (Some(epoch), forks)
+}
+
+fn pin_registered(registered: &RefCell<Registered>) -> (crossbeam_epoch::Guard, u32) {
+    let forks = FORKS.load(Ordering::Relaxed);
+    if registered.borrow().forks != forks {
+        // The old handle is of the parent's collector, which is never used here again.
+        core::mem::forget(registered.replace(register()));
+    }
+    (registered.borrow().handle.pin(), forks)
 }
 
 /// Waits until every guard that is held now is gone; `pause` is called between looks.
@@ -88,7 +108,11 @@ pub(crate) fn wait_until_passed(mut pause: impl FnMut()) {
     // Release, partner of the Acquire below: what the guards protected was last used before.
     pinned.defer(move || told.store(true, Ordering::Release));
     drop(pinned);
-    while !passed.load(Ordering::Acquire) || INHERITED.load(Ordering::Acquire) != 0 {
+    // Partner of the fence in `epoch_pin`.
+    fence(Ordering::SeqCst);
+    // Acquire, partners of the Releases in `Guard::drop`.
+    let counted = || INHERITED.load(Ordering::Acquire) != 0 || ANONYMOUS.load(Ordering::Acquire) != 0;
+    while !passed.load(Ordering::Acquire) || counted() {
         // Moves the epoch on if every pinned thread has seen the current one.
         registered.handle.pin().flush();
         pause();
@@ -113,6 +137,7 @@ pub(crate) fn after_fork_in_parent() {
 pub(crate) fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     INHERITED.store(HELD.try_with(Cell::get).unwrap_or(0), Ordering::Relaxed);
+    ANONYMOUS.store(0, Ordering::Relaxed);
     if let Some(mut collector) = FORKING.take() {
         // Nobody runs what is left in the old one: its threads are not here.
         core::mem::forget(collector.replace(Collector::new()));
@@ -126,16 +151,24 @@ pub(crate) fn is_pinned() -> bool {
 
 /// Protects what is bound to it. Made by [`pin`]; not `Send`.
 pub struct Guard {
-    _epoch: crossbeam_epoch::Guard,
+    epoch: Option<crossbeam_epoch::Guard>,
     forks: u32,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = HELD.try_with(|held| held.set(held.get() - 1));
-        if self.forks != FORKS.load(Ordering::Relaxed) {
-            // Release, partner of the Acquire in `wait_until_passed`.
-            INHERITED.fetch_sub(1, Ordering::Release);
+        let inherited = self.forks != FORKS.load(Ordering::Relaxed);
+        // Release, partner of the Acquire in `wait_until_passed`.
+        match (&self.epoch, inherited) {
+            (Some(_), false) => {}
+            (Some(_), true) => {
+                INHERITED.fetch_sub(1, Ordering::Release);
+            },
+            (None, false) => {
+                ANONYMOUS.fetch_sub(1, Ordering::Release);
+            },
+            (None, true) => {}
         }
     }
 }

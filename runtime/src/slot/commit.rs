@@ -8,7 +8,7 @@ use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::lock::{Mutex, MutexGuard};
 
 use super::SlotCore;
 use super::backend::Writer;

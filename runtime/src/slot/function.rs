@@ -34,6 +34,11 @@ pub unsafe trait Function: Definition {
 /// # Safety
 ///
 /// Only `#[slot]` implements it.
+#[diagnostic::on_unimplemented(
+    message = "this function slot is never empty",
+    label = "only a slot of an `Option` can be emptied",
+    note = "declare it as `static NAME: Option<fn(A) -> R> = Some(default);`"
+)]
 pub unsafe trait MaybeEmpty: Function<Interface: Implements<Self::Empty>> {
     /// A function that does nothing and returns the default.
     type Empty: Send + Sync + 'static;
@@ -57,7 +62,7 @@ impl<D: Function> Deref for Slot<D> {
     }
 }
 
-impl<D: MaybeEmpty> Slot<D> {
+impl<D: Function> Slot<D> {
     /// Empties the slot: calls do nothing, and return the default of their type.
     ///
     /// ```
@@ -79,26 +84,32 @@ impl<D: MaybeEmpty> Slot<D> {
     /// As for [`replace`](Slot::replace).
     pub fn clear(&'static self) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
     where
-        D: Open,
+        D: Open + MaybeEmpty,
     {
         control::install(&self.core, Instance::new(D::EMPTY))
     }
 
     /// Whether the slot is empty.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool
+    where
+        D: MaybeEmpty,
+    {
         let _section = SlowSection::enter();
         self.core.current().1.type_id() == core::any::TypeId::of::<D::Empty>()
     }
 }
 
-impl<D: MaybeEmpty> Control<D> {
+impl<D: Function> Control<D> {
     /// As [`Slot::clear`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn clear(&self) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>> {
+    pub fn clear(&self) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        D: MaybeEmpty,
+    {
         control::install(&self.slot().core, Instance::new(D::EMPTY))
     }
 }

@@ -235,13 +235,14 @@ impl<D: Definition> fmt::Debug for Bound<'_, D> {
 pub struct Held<'g, I: ?Sized + Interface> {
     data: *mut (),
     table: &'static Table,
-    lifetime: PhantomData<(&'g Guard, fn() -> Box<I>)>,
+    lifetime: PhantomData<&'g Guard>,
+    interface: PhantomData<fn() -> Box<I>>,
 }
 
 impl<I: ?Sized + Interface> Held<'_, I> {
     /// The caller sees to the invariant.
     pub(crate) fn new(data: *mut (), table: &'static Table) -> Self {
-        Self { data, table, lifetime: PhantomData }
+        Self { data, table, lifetime: PhantomData, interface: PhantomData }
     }
 
     /// The implementor's type, as the compiler prints it.

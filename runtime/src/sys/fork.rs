@@ -31,15 +31,18 @@ extern "C" fn prepare() {
     crate::slot::commit::before_fork();
     crate::quiesce::reclaimer::before_fork();
     crate::quiesce::guard::before_fork();
+    crate::arena::shared::before_fork();
 }
 
 extern "C" fn parent() {
+    crate::arena::shared::after_fork_in_parent();
     crate::quiesce::guard::after_fork_in_parent();
     crate::quiesce::reclaimer::after_fork_in_parent();
     crate::slot::commit::after_fork_in_parent();
 }
 
 extern "C" fn child() {
+    crate::arena::shared::after_fork_in_child();
     crate::quiesce::after_fork_in_child();
     crate::quiesce::reclaimer::after_fork_in_child();
     crate::slot::commit::after_fork_in_child();

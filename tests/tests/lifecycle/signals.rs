@@ -82,7 +82,7 @@ fn calls_from_signal_handlers() {
             });
         }
         let targets: Vec<libc::pthread_t> = targets.iter().take(3).collect();
-        for round in 0..6_000 {
+        for round in 0..600 {
             // SAFETY: the thread lives until it is told to stop.
             assert_eq!(unsafe { libc::pthread_kill(targets[round % 3], signal) }, 0);
             std::thread::yield_now();

@@ -8,6 +8,6 @@ extern "C" fn double(x: u64) -> u64 {
     x * 2
 }
 #[slot]
-static F: fn(u64) -> u64 = double;
+static F: fn(u64) -> u64 = |x| double(x);
 
 fn main() {}

@@ -1,0 +1,58 @@
+//! Two callers of a slot. `tests/golden.rs` builds this for release and disassembles them.
+#![allow(unsafe_code)]
+
+use hotcall::{dispatch, slot};
+
+/// What is called.
+#[dispatch]
+pub trait Effect: Send + Sync {
+    /// A value in, a value out.
+    fn process(&self, x: u64) -> u64;
+}
+
+struct Bypass;
+
+impl Effect for Bypass {
+    fn process(&self, x: u64) -> u64 {
+        x
+    }
+}
+
+struct Add(u64);
+
+impl Effect for Add {
+    fn process(&self, x: u64) -> u64 {
+        x + self.0
+    }
+}
+
+#[slot]
+static EFFECT: dyn Effect = Bypass;
+
+/// A plain call.
+// SAFETY: nothing else has this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn golden_plain(x: u64) -> u64 {
+    EFFECT.process(x)
+}
+
+/// A loop of bound calls.
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub fn golden_bound(mut x: u64, times: u64) -> u64 {
+    let guard = hotcall::pin();
+    let effect = EFFECT.bind(&guard);
+    for _ in 0..times {
+        x = effect.process(x);
+    }
+    x
+}
+
+fn main() -> Result<(), hotcall::Error> {
+    assert_eq!((golden_plain(1), golden_bound(1, 9)), (1, 1));
+    drop(EFFECT.replace(Add(2))?);
+    assert_eq!((golden_plain(1), golden_bound(1, 9)), (3, 19));
+    Ok(())
+}

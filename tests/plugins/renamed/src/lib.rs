@@ -1,0 +1,78 @@
+//! A library whose `Cargo.toml` gives hotcall another name, with slots of its own; and a facade that re-exports it.
+#![forbid(unsafe_code)]
+
+use dispatcher::{Error, dispatch, slot};
+
+/// For crates that have hotcall through this one.
+pub mod facade {
+    pub use dispatcher as swapping;
+}
+
+/// A filter.
+#[dispatch]
+pub trait Filter: Send + Sync {
+    /// Filters.
+    fn run(&self, x: u32) -> u32;
+    /// Names itself.
+    fn name(&self) -> String {
+        "unnamed".into()
+    }
+}
+
+struct Pass;
+impl Filter for Pass {
+    fn run(&self, x: u32) -> u32 {
+        x
+    }
+}
+
+/// Adds.
+pub struct Add(pub u32);
+impl Filter for Add {
+    fn run(&self, x: u32) -> u32 {
+        x + self.0
+    }
+    fn name(&self) -> String {
+        format!("add {}", self.0)
+    }
+}
+
+/// Anybody may retarget it.
+#[slot]
+pub static FILTER: dyn Filter = Pass;
+
+/// Only this library may.
+#[slot(control = OWN_CONTROL)]
+pub static OWN: dyn Filter = Pass;
+
+/// A function slot.
+#[slot]
+pub static SCALE: fn(u32) -> u32 = double;
+
+fn double(x: u32) -> u32 {
+    x * 2
+}
+
+/// Retargets from inside.
+///
+/// # Errors
+///
+/// As for `replace`.
+pub fn install(add: u32) -> Result<(), Error> {
+    drop(FILTER.replace(Add(add))?);
+    drop(OWN_CONTROL.replace(Add(add))?);
+    Ok(())
+}
+
+/// Calls from inside.
+#[must_use]
+pub fn call(x: u32) -> [u32; 3] {
+    [FILTER.run(x), OWN.run(x), SCALE(x)]
+}
+
+/// Calls from inside, compiled where it is called.
+#[inline]
+#[must_use]
+pub fn call_inline(x: u32) -> [u32; 3] {
+    [FILTER.run(x), OWN.run(x), SCALE(x)]
+}

@@ -32,14 +32,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("cargo::rustc-env=HOTCALL_COMPILER={compiler}");
     println!("cargo::rerun-if-changed=src");
-    println!("cargo::rustc-env=HOTCALL_SOURCE={}-{:08x}", env!("CARGO_PKG_VERSION"), source(Path::new("src"))? as u32);
+    println!(
+        "cargo::rustc-env=HOTCALL_SOURCE={}-{:08x}",
+        env!("CARGO_PKG_VERSION"),
+        source(Path::new("src"))? as u32
+    );
     choose_backend()
 }
 
 /// A hash (FNV-1a) of the runtime's own sources: while they are being edited the version says too little about the
 /// layouts that a plugin and its host share.
 fn source(folder: &Path) -> Result<u64, Box<dyn Error>> {
-    let mut entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, io::Error>>()?;
+    let mut entries =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, io::Error>>()?;
     entries.sort();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut mix = |bytes: &[u8]| {
@@ -61,7 +66,8 @@ fn source(folder: &Path) -> Result<u64, Box<dyn Error>> {
 fn choose_backend() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-check-cfg=cfg(patched)");
     let on_linux = env::var("CARGO_CFG_TARGET_OS")? == "linux";
-    let on_x86_64 = env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" && env::var("CARGO_CFG_TARGET_POINTER_WIDTH")? == "64";
+    let on_x86_64 =
+        env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" && env::var("CARGO_CFG_TARGET_POINTER_WIDTH")? == "64";
     if on_linux && on_x86_64 && env::var_os("CARGO_CFG_HOTCALL_PORTABLE").is_none() {
         println!("cargo::rustc-cfg=patched");
     }
@@ -80,7 +86,8 @@ fn compiler() -> Result<String, Box<dyn Error>> {
         return Err(format!("{} -vV failed: {}", rustc.display(), output.status).into());
     }
     let text = String::from_utf8(output.stdout)?;
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim();
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim();
     let version = text.lines().next().unwrap_or("unknown").trim();
     Ok(format!("{version}, commit {}, LLVM {}, {target}", field("commit-hash:"), field("LLVM version:")))
 }

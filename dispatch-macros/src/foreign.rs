@@ -82,9 +82,16 @@ impl Declaration {
         // Only its methods are looked at: the local trait that is written has none.
         let handle = format_ident!("__hotcall_{name}_handle");
         let listed: ItemTrait = syn::parse_quote!(#unsafety trait #name { #(#items)* });
-        let beside = dispatch::beside_foreign(&listed, Foreign { path: quote!(#path), slot: slot.clone(), handle: handle.clone() })?;
-        let text = format!("Stands for [`{}`] as the type of slots: `static NAME: dyn {name} = default;`.", as_text(&path));
-        let slot_text = format!("A slot that implements [`{}`], and derefs to the slot itself.", as_text(&path));
+        let beside = dispatch::beside_foreign(
+            &listed,
+            Foreign { path: quote!(#path), slot: slot.clone(), handle: handle.clone() },
+        )?;
+        let text = format!(
+            "Stands for [`{}`] as the type of slots: `static NAME: dyn {name} = default;`.",
+            as_text(&path)
+        );
+        let slot_text =
+            format!("A slot that implements [`{}`], and derefs to the slot itself.", as_text(&path));
         let handle_text = format!("Implements [`{}`] by calling a slot.", as_text(&path));
         Ok(quote! {
             #(#attributes)*

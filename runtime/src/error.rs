@@ -287,7 +287,9 @@ impl fmt::Display for ImageError {
                 "slots `{first}` and `{second}` share the stub at {address:#x}: the linker folded identical code; \
                  link without --icf=all"
             ),
-            Self::Malformed { address, reason } => write!(f, "the stub at {address:#x} cannot be patched: {reason}"),
+            Self::Malformed { address, reason } => {
+                write!(f, "the stub at {address:#x} cannot be patched: {reason}")
+            }
         }
     }
 }
@@ -310,7 +312,11 @@ impl fmt::Display for PluginError {
                 f,
                 "{} exports {}, not `{wanted}`",
                 path.display(),
-                if exported.is_empty() { "nothing".to_owned() } else { format!("`{}`", exported.join("`, `")) }
+                if exported.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    format!("`{}`", exported.join("`, `"))
+                }
             ),
             Self::Ambiguous { path, interface, names } => write!(
                 f,
@@ -347,7 +353,11 @@ impl std::error::Error for MemoryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System { source, .. } => Some(source),
-            Self::NoRoom { .. } | Self::Unsupported | Self::TooLong { .. } | Self::Assembly { .. } | Self::AfterFork { .. } => None,
+            Self::NoRoom { .. }
+            | Self::Unsupported
+            | Self::TooLong { .. }
+            | Self::Assembly { .. }
+            | Self::AfterFork { .. } => None,
         }
     }
 }

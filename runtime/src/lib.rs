@@ -84,11 +84,11 @@ pub mod __private;
 pub use arena::Arena;
 #[cfg(patched)]
 pub use arena::api::{Arena, ArenaStats, Assembler, Code, Marked, Reservation, Signature, Site};
+pub use batch::{Batch, RetiredBatch, batch};
+pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
-pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
-pub use batch::{Batch, RetiredBatch, batch};
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;

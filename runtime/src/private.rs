@@ -1,12 +1,12 @@
 //! What the macros' expansions name. Not part of the API: it changes with the macros, which are pinned to the same version.
 
+pub use crate::instance::Instance;
 pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
+pub use crate::patched::Patched;
 #[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::emitted;
 pub use crate::slot::inspect::Emitted;
-pub use crate::instance::Instance;
-pub use crate::patched::Patched;
 pub use crate::slot::{
     Bound, Control, Definition, Entered, Function, Held, MaybeEmpty, Open, Retarget, Slot, SlotCore, table_of,
 };

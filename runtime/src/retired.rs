@@ -141,7 +141,11 @@ impl<I: ?Sized + Interface> fmt::Display for WaitError<I> {
                 retired.type_name()
             ),
             Self::TimedOut(retired) => {
-                write!(f, "a call or a guard still keeps `{}`; wait again, or drop the retirement", retired.type_name())
+                write!(
+                    f,
+                    "a call or a guard still keeps `{}`; wait again, or drop the retirement",
+                    retired.type_name()
+                )
             }
         }
     }

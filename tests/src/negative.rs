@@ -34,7 +34,11 @@ pub fn sabotaged() -> Option<&'static str> {
 ///
 /// It may say so ([`CAUGHT`]), panic, or be killed by a signal: a thread that runs freed code is lucky to get away
 /// with an illegal instruction. Up to `attempts` children are started, for what one misses the next may hit.
-pub fn is_noticed(mut command: impl FnMut() -> Command, sabotage: &str, attempts: u32) -> Result<ExitStatus, String> {
+pub fn is_noticed(
+    mut command: impl FnMut() -> Command,
+    sabotage: &str,
+    attempts: u32,
+) -> Result<ExitStatus, String> {
     for _ in 0..attempts {
         let output = command().env(VARIABLE, sabotage).output().map_err(|error| error.to_string())?;
         if !output.status.success() {

@@ -101,7 +101,7 @@ fn elements_are_dropped_once() {
     assert!(matches!(refused.error(), Error::NoElement { index: 9, len: 2 }));
     drop(refused.into_instance().unwrap());
     assert_eq!(dropped.load(Ordering::Relaxed), 2);
-    let ((), retired) = rack
+    let ((), _retired) = rack
         .edit(|list| {
             list.push(make());
             list.remove(2);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hotcall::slot;
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, NoopRecorder, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, NoopRecorder, SharedString, Unit,
+};
 
 hotcall::foreign! {
     trait metrics::Recorder as Recording {

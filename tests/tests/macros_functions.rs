@@ -57,7 +57,13 @@ fn double(x: u32) -> u32 {
 fn an_empty_slot_does_nothing() {
     assert!(ON_PACKET.is_empty());
     ON_PACKET(b"x", 1);
-    drop(ON_PACKET.replace(|_: &[u8], n: u32| { SEEN.fetch_add(n, Ordering::Relaxed); }).unwrap());
+    drop(
+        ON_PACKET
+            .replace(|_: &[u8], n: u32| {
+                SEEN.fetch_add(n, Ordering::Relaxed);
+            })
+            .unwrap(),
+    );
     assert!(!ON_PACKET.is_empty());
     ON_PACKET(b"x", 5);
     assert_eq!(SEEN.load(Ordering::Relaxed), 5);

@@ -1,5 +1,6 @@
 //! Names that the expansions might trip over: of methods, arguments, types and modules.
 #![forbid(unsafe_code)]
+#![allow(non_snake_case)]
 #![allow(missing_docs, non_camel_case_types, dead_code)]
 
 /// Everything the expansions use is shadowed in here.
@@ -29,11 +30,23 @@ mod shadowed {
     pub struct Definition;
     pub struct usize_;
     #[allow(unused_macros)]
-    macro_rules! panic { ($($t:tt)*) => { ::core::compile_error!("shadowed") }; }
+    macro_rules! panic {
+        ($($t:tt)*) => {
+            ::core::compile_error!("shadowed")
+        };
+    }
     #[allow(unused_macros)]
-    macro_rules! concat { ($($t:tt)*) => { ::core::compile_error!("shadowed") }; }
+    macro_rules! concat {
+        ($($t:tt)*) => {
+            ::core::compile_error!("shadowed")
+        };
+    }
     #[allow(unused_macros)]
-    macro_rules! stringify { ($($t:tt)*) => { ::core::compile_error!("shadowed") }; }
+    macro_rules! stringify {
+        ($($t:tt)*) => {
+            ::core::compile_error!("shadowed")
+        };
+    }
 
     #[::hotcall::dispatch]
     pub trait Names: ::core::marker::Send + ::core::marker::Sync {

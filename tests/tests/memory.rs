@@ -60,7 +60,11 @@ fn drained() -> Stats {
         if now.freed == now.retired && now.thunks == 0 && now.code_bytes_used == 0 {
             return now;
         }
-        assert!(Instant::now() < deadline, "never drained: {now:?}, {} living", LIVING.load(Ordering::Relaxed));
+        assert!(
+            Instant::now() < deadline,
+            "never drained: {now:?}, {} living",
+            LIVING.load(Ordering::Relaxed)
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -95,33 +95,61 @@ macro_rules! everything {
     ($ty:ident, $($this:ident)?, $salt:expr) => {
         impl Everything for $ty {
             fn nine(&self, a: u8, b: u16, c: u32, d: u64, e: i8, f: i16, g: i32, h: i64, i: usize) -> u64 {
-                let sum = a as i64 + b as i64 + c as i64 + d as i64 + e as i64 + f as i64 + g as i64 + h + i as i64;
+                let sum =
+                    a as i64 + b as i64 + c as i64 + d as i64 + e as i64 + f as i64 + g as i64 + h + i as i64;
                 (sum * 10) as u64 + $salt(self)
             }
-            fn floats(&self, a: f32, b: f64, c: f32) -> f64 { a as f64 - b * c as f64 + $salt(self) as f64 }
+            fn floats(&self, a: f32, b: f64, c: f32) -> f64 {
+                a as f64 - b * c as f64 + $salt(self) as f64
+            }
             fn slices(&self, bytes: &[u8], text: &str, out: &mut Vec<u8>) -> usize {
                 out.extend(bytes);
                 out.extend(text.bytes());
                 out.len() + $salt(self) as usize
             }
             fn by_value(&self, mut big: Big, pair: (u8, u32), option: Option<Box<str>>) -> Big {
-                big.words[4] += pair.0 as u64 + pair.1 as u64 + option.map_or(0, |s| s.len() as u64) + $salt(self);
+                big.words[4] +=
+                    pair.0 as u64 + pair.1 as u64 + option.map_or(0, |s| s.len() as u64) + $salt(self);
                 big
             }
-            fn generic_arguments(&self, pair: Pair<Vec<u8>, [u16; 3]>, nested: Option<Result<u8, String>>) -> usize {
+            fn generic_arguments(
+                &self,
+                pair: Pair<Vec<u8>, [u16; 3]>,
+                nested: Option<Result<u8, String>>,
+            ) -> usize {
                 pair.0.len() + pair.1[2] as usize + nested.unwrap().unwrap_err().len() + $salt(self) as usize
             }
             fn result(&self, number: i64) -> Result<String, Refused> {
-                if number < 0 { Err(Refused::Negative(number)) } else { Ok(format!("{}", number + $salt(self) as i64)) }
+                if number < 0 {
+                    Err(Refused::Negative(number))
+                } else {
+                    Ok(format!("{}", number + $salt(self) as i64))
+                }
             }
-            fn wide(&self, seed: u64) -> [u64; 9] { core::array::from_fn(|i| seed + i as u64 + $salt(self)) }
-            fn pair(&self, seed: u32) -> (u32, f32) { (seed + $salt(self) as u32, 0.5) }
-            fn fat<'a>(&self, text: &'a str, skip: usize) -> &'a str { &text[skip..] }
-            fn object<'a>(&self, object: &'a dyn Debug) -> &'a dyn Debug { object }
-            fn nothing(&self) { CALLS.fetch_add($salt(self) as u32, Ordering::Relaxed); }
-            fn callback(&self, f: &mut dyn FnMut(u32) -> u32) -> u32 { f(20) + f($salt(self) as u32) }
-            fn wide_int(&self, x: u128) -> u128 { x + $salt(self) as u128 }
-            fn unit_argument(&self, (): (), x: bool) -> char { if x { 'y' } else { 'n' } }
+            fn wide(&self, seed: u64) -> [u64; 9] {
+                core::array::from_fn(|i| seed + i as u64 + $salt(self))
+            }
+            fn pair(&self, seed: u32) -> (u32, f32) {
+                (seed + $salt(self) as u32, 0.5)
+            }
+            fn fat<'a>(&self, text: &'a str, skip: usize) -> &'a str {
+                &text[skip..]
+            }
+            fn object<'a>(&self, object: &'a dyn Debug) -> &'a dyn Debug {
+                object
+            }
+            fn nothing(&self) {
+                CALLS.fetch_add($salt(self) as u32, Ordering::Relaxed);
+            }
+            fn callback(&self, f: &mut dyn FnMut(u32) -> u32) -> u32 {
+                f(20) + f($salt(self) as u32)
+            }
+            fn wide_int(&self, x: u128) -> u128 {
+                x + $salt(self) as u128
+            }
+            fn unit_argument(&self, (): (), x: bool) -> char {
+                if x { 'y' } else { 'n' }
+            }
         }
     };
 }
@@ -156,7 +184,13 @@ fn check_everything(of: &impl Everything, salt: u64) {
     of.nothing();
     assert_eq!(CALLS.load(Ordering::Relaxed), before + salt as u32);
     let mut seen = Vec::new();
-    assert_eq!(of.callback(&mut |x| { seen.push(x); x + 1 }), 22 + salt as u32);
+    assert_eq!(
+        of.callback(&mut |x| {
+            seen.push(x);
+            x + 1
+        }),
+        22 + salt as u32
+    );
     assert_eq!(seen, [20, salt as u32]);
     assert_eq!(of.wide_int(1 << 100), (1 << 100) + u128::from(salt));
     assert_eq!(of.unit_argument((), true), 'y');
@@ -206,7 +240,10 @@ static FRAGILE: dyn Fragile = Calm;
 fn a_panic_unwinds_through_and_leaves_the_slot_as_it_was() {
     let fails = || {
         let caught = std::panic::catch_unwind(|| FRAGILE.run([1; 6], true)).unwrap_err();
-        caught.downcast_ref::<String>().cloned().unwrap_or_else(|| caught.downcast_ref::<&str>().unwrap().to_string())
+        caught
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_else(|| caught.downcast_ref::<&str>().unwrap().to_string())
     };
     assert_eq!(fails(), "calm panicked");
     drop(FRAGILE.replace(Nervous("nervous".into())).unwrap());

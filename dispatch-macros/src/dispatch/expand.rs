@@ -99,7 +99,17 @@ impl Context<'_> {
         let rt = &self.rt;
         let names = Names::new(number);
         let Names { index, next_index, shim, default, stub, invoke, slowly, through_table } = &names;
-        let Method { cfgs, name, lifetimes, arguments, argument_types, result, this_lifetime, predicates: own, .. } = method;
+        let Method {
+            cfgs,
+            name,
+            lifetimes,
+            arguments,
+            argument_types,
+            result,
+            this_lifetime,
+            predicates: own,
+            ..
+        } = method;
         let Trait { parameters, arguments: generics, path, bound, predicates, .. } = self.of;
         let (implementor, definition) = (self.implementor(), self.definition());
         let definition_predicates = self.definition_predicates();
@@ -109,7 +119,8 @@ impl Context<'_> {
         let out_type: Vec<_> = out_type.into_iter().collect();
 
         let instance = if method.takes_mut { quote!(instance_mut) } else { quote!(instance) };
-        let on_instance = quote!(<#implementor as #path>::#name(#rt::#instance::<#implementor>(__this) #(, #arguments)*));
+        let on_instance =
+            quote!(<#implementor as #path>::#name(#rt::#instance::<#implementor>(__this) #(, #arguments)*));
         // Through the trait object, so that the default's type may be private to the slot's module. The object's
         // table is a constant here: the compiler calls the method itself.
         let interface = self.of.interface();
@@ -144,7 +155,8 @@ impl Context<'_> {
         let count = if cfgs.is_empty() {
             quote!(const #next_index: usize = #index + 1;)
         } else {
-            let conditions = cfgs.iter().filter_map(|attr| attr.meta.require_list().ok().map(|list| &list.tokens));
+            let conditions =
+                cfgs.iter().filter_map(|attr| attr.meta.require_list().ok().map(|list| &list.tokens));
             let conditions = quote!(all(#(#conditions),*));
             quote! {
                 #[cfg(#conditions)] const #next_index: usize = #index + 1;
@@ -153,47 +165,32 @@ impl Context<'_> {
         };
         let in_register = (method.in_register && primitive(result))
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
-        let through_slow_section = (!method.borrows).then(|| quote! {
-            #(#cfgs)*
-            #[cold]
-            #[inline(never)]
-            fn #slowly<#(#lifetimes,)* #(#parameters,)* #definition>(
-                __slot: &#rt::Slot<#definition>,
-                #(#arguments: #argument_types),*
-            ) -> #result
-            where
-                #definition_predicates,
-                #(#predicates,)*
-                #(#own,)*
-            {
-                let __entered = __slot.__enter_slowly();
-                let __bound = __entered.bound();
-                #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
+        let through_slow_section = (!method.borrows).then(|| {
+            quote! {
+                #(#cfgs)*
+                #[cold]
+                #[inline(never)]
+                fn #slowly<#(#lifetimes,)* #(#parameters,)* #definition>(
+                    __slot: &#rt::Slot<#definition>,
+                    #(#arguments: #argument_types),*
+                ) -> #result
+                where
+                    #definition_predicates,
+                    #(#predicates,)*
+                    #(#own,)*
+                {
+                    let __entered = __slot.__enter_slowly();
+                    let __bound = __entered.bound();
+                    #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
+                }
             }
         });
-        let for_slots = self.of.lends_shared().then(|| quote! {
-            // SAFETY: as above, but for the instance: the default is a static.
-            #(#cfgs)*
-            #[allow(unused_variables)]
-            unsafe extern "C-unwind" fn #default<#(#lifetimes,)* #(#parameters,)* #definition>(
-                __this: *const (),
-                #(__out: #out_type,)*
-                #(#arguments: #argument_types),*
-            ) -> #erased_result
-            where
-                #definition_predicates,
-                #(#predicates,)*
-                #(#own,)*
-            {
-                unsafe { #from_default }
-            }
-
-            #(#cfgs)*
-            #rt::stub! {
-                method = #index,
-                definition = [#definition],
-                default = [#default::<#(#generics,)* #definition>],
-                unsafe extern "C-unwind" fn #stub<#(#lifetimes,)* #(#parameters,)* #definition>(
+        let for_slots = self.of.lends_shared().then(|| {
+            quote! {
+                // SAFETY: as above, but for the instance: the default is a static.
+                #(#cfgs)*
+                #[allow(unused_variables)]
+                unsafe extern "C-unwind" fn #default<#(#lifetimes,)* #(#parameters,)* #definition>(
                     __this: *const (),
                     #(__out: #out_type,)*
                     #(#arguments: #argument_types),*
@@ -201,23 +198,42 @@ impl Context<'_> {
                 where
                     #definition_predicates,
                     #(#predicates,)*
-                #(#own,)*
-            }
+                    #(#own,)*
+                {
+                    unsafe { #from_default }
+                }
 
-            #(#cfgs)*
-            #[inline(always)]
-            fn #invoke<#(#lifetimes,)* #(#parameters,)* #definition>(
-                __bound: & #this_lifetime #rt::Bound<'_, #definition>,
-                #(#arguments: #argument_types),*
-            ) -> #result
-            where
-                #definition_predicates,
-                #(#predicates,)*
-                #(#own,)*
-            {
-                #through_stub
+                #(#cfgs)*
+                #rt::stub! {
+                    method = #index,
+                    definition = [#definition],
+                    default = [#default::<#(#generics,)* #definition>],
+                    unsafe extern "C-unwind" fn #stub<#(#lifetimes,)* #(#parameters,)* #definition>(
+                        __this: *const (),
+                        #(__out: #out_type,)*
+                        #(#arguments: #argument_types),*
+                    ) -> #erased_result
+                    where
+                        #definition_predicates,
+                        #(#predicates,)*
+                    #(#own,)*
+                }
+
+                #(#cfgs)*
+                #[inline(always)]
+                fn #invoke<#(#lifetimes,)* #(#parameters,)* #definition>(
+                    __bound: & #this_lifetime #rt::Bound<'_, #definition>,
+                    #(#arguments: #argument_types),*
+                ) -> #result
+                where
+                    #definition_predicates,
+                    #(#predicates,)*
+                    #(#own,)*
+                {
+                    #through_stub
+                }
+                #through_slow_section
             }
-            #through_slow_section
         });
         quote! {
             #count
@@ -262,7 +278,8 @@ impl Context<'_> {
     fn tables(&self) -> TokenStream {
         let rt = &self.rt;
         let Trait { parameters, arguments: generics, bound, predicates, methods, .. } = self.of;
-        let (implementor, definition, interface) = (self.implementor(), self.definition(), self.of.interface());
+        let (implementor, definition, interface) =
+            (self.implementor(), self.definition(), self.of.interface());
         let definition_predicates = self.definition_predicates();
         let interface_name = tidy(&interface.to_string().replace(ASSOCIATED, "")).replace("<>", "");
         let description = methods.iter().map(|method| {
@@ -289,14 +306,16 @@ impl Context<'_> {
             quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
         });
         let slot_type = self.slot_type();
-        let stubs = self.of.lends_shared().then(|| quote! {
-            unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
-            where
-                #definition_predicates,
-                #(#predicates,)*
-            {
-                type Static = #slot_type<#definition>;
-                const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+        let stubs = self.of.lends_shared().then(|| {
+            quote! {
+                unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
+                where
+                    #definition_predicates,
+                    #(#predicates,)*
+                {
+                    type Static = #slot_type<#definition>;
+                    const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+                }
             }
         });
         quote! {

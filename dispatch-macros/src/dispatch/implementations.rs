@@ -37,13 +37,20 @@ impl Context<'_> {
             };
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
-            self.implementation(&header, &definition_of_static, &predicates, &quote!(#[inline(always)]), &body)
+            self.implementation(
+                &header,
+                &definition_of_static,
+                &predicates,
+                &quote!(#[inline(always)]),
+                &body,
+            )
         });
         // Refused by a condition, so that the compiler says which rule is in the way.
         let refused = (lends_shared && !lends_nothing && self.of.foreign.is_none()).then(|| {
             let body = |_: &Names, _: &Method| quote!(#rt::core::unreachable!());
             let header = quote!(<#(#parameters,)* #definition>);
-            let predicates = quote!(#definition_predicates, #definition_of_static: #rt::MayLend, #(#predicates,)*);
+            let predicates =
+                quote!(#definition_predicates, #definition_of_static: #rt::MayLend, #(#predicates,)*);
             let inline = quote!(#[allow(unused_variables)]);
             self.implementation(&header, &definition_of_static, &predicates, &inline, &body)
         });
@@ -52,12 +59,17 @@ impl Context<'_> {
             let body = |_: &Names, method: &Method| {
                 let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
                 let call = quote!(<#definition_of_static as #path>::#name(self.0 #(, #arguments)*));
-                if matches!(method.signature.safety, syn::Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call }
+                if matches!(method.signature.safety, syn::Safety::Unsafe(_)) {
+                    quote!(unsafe { #call })
+                } else {
+                    call
+                }
             };
             let header = quote!(<#definition>);
             let handle = &foreign.handle;
             let target = quote!(#handle<#definition>);
-            let handle = self.implementation(&header, &target, &definition_predicates, &quote!(#[inline]), &body);
+            let handle =
+                self.implementation(&header, &target, &definition_predicates, &quote!(#[inline]), &body);
             return quote!(#slot #handle);
         }
         let bound = (lends_shared && !is_static).then(|| {
@@ -79,7 +91,8 @@ impl Context<'_> {
         };
         let patched = lends_nothing.then(|| {
             let body = |names: &Names, method: &Method| {
-                let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
+                let (through_table, index, arguments) =
+                    (&names.through_table, &names.index, &method.arguments);
                 let call = quote! {
                     let (__this, __code) = unsafe { __inside.load(#index) };
                     unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
@@ -102,10 +115,21 @@ impl Context<'_> {
         let header = quote!(<#(#parameters),*>);
         let predicates = quote!(#(#predicates,)*);
         let inline = quote!(#[inline]);
-        let instance =
-            self.implementation(&header, &quote!(#rt::Instance<#interface>), &predicates, &inline, &through_table);
+        let instance = self.implementation(
+            &header,
+            &quote!(#rt::Instance<#interface>),
+            &predicates,
+            &inline,
+            &through_table,
+        );
         let held = (lends_shared && !is_static).then(|| {
-            self.implementation(&header, &quote!(#rt::Held<'_, #interface>), &predicates, &inline, &through_table)
+            self.implementation(
+                &header,
+                &quote!(#rt::Held<'_, #interface>),
+                &predicates,
+                &inline,
+                &through_table,
+            )
         });
         quote!(#slot #refused #bound #patched #instance #held)
     }

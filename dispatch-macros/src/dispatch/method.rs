@@ -135,7 +135,10 @@ fn check(signature: &Signature) -> syn::Result<&syn::Receiver> {
         ));
     }
     if let Some(variadic) = &signature.variadic {
-        return Err(syn::Error::new_spanned(variadic, "a variadic method cannot be dispatched: pass a slice"));
+        return Err(syn::Error::new_spanned(
+            variadic,
+            "a variadic method cannot be dispatched: pass a slice",
+        ));
     }
     for parameter in &signature.generics.params {
         if !matches!(parameter, GenericParam::Lifetime(_)) {
@@ -237,8 +240,8 @@ fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
 
 /// Primitive types, as tokens: what the expansion then asserts of them.
 const PRIMITIVES: [&str; 16] = [
-    "bool", "char", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize", "f32", "f64", "u128",
-    "i128",
+    "bool", "char", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize", "f32", "f64",
+    "u128", "i128",
 ];
 
 /// Whether a value of the type is returned in registers by the C calling convention.
@@ -256,9 +259,7 @@ fn is_register(ty: &Type) -> bool {
 /// Whether the type is written as a primitive.
 pub(crate) fn primitive(ty: &Type) -> bool {
     match ty {
-        Type::Path(path) => {
-            path.qself.is_none() && PRIMITIVES.iter().any(|name| path.path.is_ident(name))
-        }
+        Type::Path(path) => path.qself.is_none() && PRIMITIVES.iter().any(|name| path.path.is_ident(name)),
         Type::Paren(inner) => primitive(&inner.elem),
         Type::Group(inner) => primitive(&inner.elem),
         _ => false,
@@ -269,9 +270,27 @@ pub(crate) fn primitive(ty: &Type) -> bool {
 pub(crate) fn tidy(tokens: &str) -> String {
     let mut text = tokens.split_whitespace().collect::<Vec<_>>().join(" ");
     for (from, to) in [
-        (" ,", ","), (" :", ":"), (": :", "::"), (":: ", "::"), (" ::", "::"), ("& ", "&"), (" (", "("), ("( ", "("),
-        (" )", ")"), (" <", "<"), ("< ", "<"), (" >", ">"), ("- >", "->"), ("->", " -> "), (" [", " ["), ("[ ", "["),
-        (" ]", "]"), (" ;", ";"), (",)", ")"), ("* ", "*"), (" !", "!"),
+        (" ,", ","),
+        (" :", ":"),
+        (": :", "::"),
+        (":: ", "::"),
+        (" ::", "::"),
+        ("& ", "&"),
+        (" (", "("),
+        ("( ", "("),
+        (" )", ")"),
+        (" <", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        ("- >", "->"),
+        ("->", " -> "),
+        (" [", " ["),
+        ("[ ", "["),
+        (" ]", "]"),
+        (" ;", ";"),
+        (",)", ")"),
+        ("* ", "*"),
+        (" !", "!"),
     ] {
         text = text.replace(from, to);
     }

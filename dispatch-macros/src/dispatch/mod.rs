@@ -38,7 +38,8 @@ struct Arguments {
 impl Parse for Arguments {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         if !input.is_empty() && !CratePath::is_next(input) {
-            return Err(input.error("the one argument of #[dispatch] is `crate = path`, where hotcall is re-exported"));
+            return Err(input
+                .error("the one argument of #[dispatch] is `crate = path`, where hotcall is re-exported"));
         }
         Ok(Self { crate_path: if input.is_empty() { None } else { Some(input.parse()?) } })
     }

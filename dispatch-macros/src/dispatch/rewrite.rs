@@ -36,9 +36,7 @@ fn is_projection(path: &syn::TypePath, name: &Ident) -> bool {
     let last_is_name = segments.last().is_some_and(|last| last.ident == *name);
     match &path.qself {
         None => segments.len() == 2 && segments[0].ident == "Self" && last_is_name,
-        Some(qself) => {
-            matches!(&*qself.ty, Type::Path(of) if of.path.is_ident("Self")) && last_is_name
-        }
+        Some(qself) => matches!(&*qself.ty, Type::Path(of) if of.path.is_ident("Self")) && last_is_name,
     }
 }
 

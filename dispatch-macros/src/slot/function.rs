@@ -45,7 +45,10 @@ pub(super) fn of(ty: &Type) -> syn::Result<Option<Function>> {
         ));
     }
     if let Some(variadic) = &pointer.variadic {
-        return Err(syn::Error::new_spanned(variadic, "a variadic function cannot be dispatched: pass a slice"));
+        return Err(syn::Error::new_spanned(
+            variadic,
+            "a variadic function cannot be dispatched: pass a slice",
+        ));
     }
     Ok(Some(Function { pointer, may_be_empty }))
 }
@@ -70,8 +73,12 @@ struct Signature {
 impl Signature {
     fn of(pointer: &TypeFnPtr) -> syn::Result<Self> {
         let mut named = NameElided::default();
-        let mut lifetimes: Vec<_> =
-            pointer.lifetimes.iter().flat_map(|bound| &bound.lifetimes).map(ToTokens::to_token_stream).collect();
+        let mut lifetimes: Vec<_> = pointer
+            .lifetimes
+            .iter()
+            .flat_map(|bound| &bound.lifetimes)
+            .map(ToTokens::to_token_stream)
+            .collect();
         let mut types: Vec<Type> = pointer.inputs.iter().map(|argument| argument.ty.clone()).collect();
         types.iter_mut().for_each(|ty| named.visit_type_mut(ty));
         lifetimes.extend(named.fresh.iter().map(ToTokens::to_token_stream));
@@ -88,7 +95,8 @@ impl Signature {
                  `for<'a> fn(&'a A, &B) -> &'a R`",
             ));
         }
-        let names = (0..types.len()).map(|number| format_ident!("__a{number}", span = Span::mixed_site())).collect();
+        let names =
+            (0..types.len()).map(|number| format_ident!("__a{number}", span = Span::mixed_site())).collect();
         Ok(Self { lifetimes, names, types, result })
     }
 }
@@ -158,7 +166,11 @@ impl Slot<'_> {
         let callable = |function: TokenStream| quote_spanned!(span=> #definition::__callable(&(#function)));
         let default = match (may_be_empty, &*item.expr) {
             (false, expression) => callable(expression.to_token_stream()),
-            (true, Expr::Path(path)) if path.path.segments.last().is_some_and(|last| last.ident == "None") => empty,
+            (true, Expr::Path(path))
+                if path.path.segments.last().is_some_and(|last| last.ident == "None") =>
+            {
+                empty
+            }
             (true, Expr::Call(call)) if call.args.len() == 1 && is_some(&call.func) => {
                 callable(call.args.first().to_token_stream())
             }
@@ -185,7 +197,8 @@ impl Slot<'_> {
         let unnamed = inputs.iter().map(|argument| &argument.ty);
         let callable = quote!(#bound #rt::core::ops::Fn(#(#unnamed),*) #output);
         let with_empty = may_be_empty.then(|| {
-            let returned = quote_spanned!(result.span()=> <#result as #rt::core::default::Default>::default());
+            let returned =
+                quote_spanned!(result.span()=> <#result as #rt::core::default::Default>::default());
             quote! {
                 pub struct __Empty;
                 impl #interface for __Empty {

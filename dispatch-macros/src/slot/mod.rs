@@ -141,9 +141,11 @@ fn interface(ty: &Type) -> syn::Result<Type> {
                 .into_iter()
                 .filter(|bound| match bound {
                     TypeParamBound::Lifetime(lifetime) => lifetime.ident != "static",
-                    TypeParamBound::Trait(bound) => {
-                        !bound.path.segments.last().is_some_and(|last| last.ident == "Send" || last.ident == "Sync")
-                    }
+                    TypeParamBound::Trait(bound) => !bound
+                        .path
+                        .segments
+                        .last()
+                        .is_some_and(|last| last.ident == "Send" || last.ident == "Sync"),
                     _ => true,
                 })
                 .collect();

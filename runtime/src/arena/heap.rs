@@ -31,11 +31,13 @@
 //! only what was released before its mark, and its caller has passed a barrier since.
 
 use core::ops::Range;
-use std::collections::{HashSet, VecDeque};
+#[cfg(test)]
+use std::collections::HashSet;
+use std::collections::VecDeque;
 
-use super::{ExecAddr, WriteAddr};
 use super::pages::{PageId, PageRuns};
 use super::slab::{CLASSES, LARGEST, PAGE, Slab, class_of, size_of_class};
+use super::{ExecAddr, WriteAddr};
 use crate::error::MemoryError;
 use crate::sys::memory::DualMap;
 

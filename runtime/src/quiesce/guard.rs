@@ -5,8 +5,8 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::Arc;
 
-use crossbeam_epoch::{Collector, LocalHandle};
 use crate::lock::{RwLock, RwLockWriteGuard};
+use crossbeam_epoch::{Collector, LocalHandle};
 
 /// The collector of this runtime. A private one: crossbeam's default is a static of which every shared
 /// library has its own. A forked child gets a new one, for in the old one threads stay pinned that it has not.
@@ -54,6 +54,11 @@ fn register() -> Registered {
 ///
 /// A guard costs a full fence, once; calls through what is bound to it cost what a direct call costs. Hold
 /// it for a block of work, not for ever: while any guard is held, what is replaced waits.
+///
+/// * A guard that is held for ever costs memory and nothing else: replacing goes on, every call is right, and
+///   nothing is freed. Guards that overlap on one thread count as one, from the first to the last.
+/// * Waiting for a [`Retired`](crate::Retired) with a guard held is refused: it would never end.
+/// * Not from a signal handler: a pin may allocate, and the handler may have interrupted another.
 ///
 /// ```
 /// # use hotcall::{dispatch, slot};
@@ -164,10 +169,10 @@ impl Drop for Guard {
             (Some(_), false) => {}
             (Some(_), true) => {
                 INHERITED.fetch_sub(1, Ordering::Release);
-            },
+            }
             (None, false) => {
                 ANONYMOUS.fetch_sub(1, Ordering::Release);
-            },
+            }
             (None, true) => {}
         }
     }

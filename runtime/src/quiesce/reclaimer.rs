@@ -40,14 +40,13 @@ struct Queue {
     running: bool,
 }
 
-static QUEUE: Mutex<Queue> =
-    Mutex::new(Queue {
-        deferred: Vec::new(),
-        waiting: Vec::new(),
-        due: VecDeque::new(),
-        urgent: false,
-        running: false,
-    });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    deferred: Vec::new(),
+    waiting: Vec::new(),
+    due: VecDeque::new(),
+    urgent: false,
+    running: false,
+});
 static WORK: Condvar = Condvar::new();
 static GRACE_PERIODS: AtomicU64 = AtomicU64::new(0);
 
@@ -81,7 +80,9 @@ fn ensure_running(queue: &mut Queue) {
     match spawned {
         Ok(_) => queue.running = true,
         // Nothing is lost: what is deferred stays in the queue, and the next call tries again.
-        Err(error) => tracing::warn!(target: "hotcall", %error, "the reclaimer could not be started; will retry"),
+        Err(error) => {
+            tracing::warn!(target: "hotcall", %error, "the reclaimer could not be started; will retry")
+        }
     }
 }
 

@@ -79,7 +79,10 @@ pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
 
 /// How many threads have a record.
 pub(crate) fn owned() -> usize {
-    blocks().flat_map(|block| block.entries.iter()).filter(|entry| entry.owned.load(Ordering::Relaxed)).count()
+    blocks()
+        .flat_map(|block| block.entries.iter())
+        .filter(|entry| entry.owned.load(Ordering::Relaxed))
+        .count()
 }
 
 /// Begins a phase in every record, and in those yet to be claimed.
@@ -135,12 +138,8 @@ fn grow() -> Option<()> {
     let fresh = unsafe { block.as_ref() };
     let mut last = &FIRST;
     loop {
-        let swap = last.next.compare_exchange(
-            ptr::null_mut(),
-            block.as_ptr(),
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let swap =
+            last.next.compare_exchange(ptr::null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
         match swap {
             Ok(_) => break,
             // SAFETY: invariant 1; a failed swap of null gives a pointer that is not null.
@@ -157,9 +156,9 @@ fn grow() -> Option<()> {
 
 extern "C" fn thread_ends(record: *mut libc::c_void) {
     RECORD.set(&SENTINEL);
-    let owned = blocks().flat_map(|block| block.entries.iter()).find(|entry| {
-        ptr::eq(ptr::from_ref(&entry.record).cast(), record)
-    });
+    let owned = blocks()
+        .flat_map(|block| block.entries.iter())
+        .find(|entry| ptr::eq(ptr::from_ref(&entry.record).cast(), record));
     if let Some(entry) = owned {
         entry.record.abandon();
         // Release, partner of the Acquire in `claim`.

@@ -16,6 +16,8 @@ pub enum Sections {
     /// Two plain stores to the thread's record; who replaces pays with `membarrier`.
     Asymmetric,
     /// An epoch pin around each call: where the system has no `membarrier`, and in the portable backend.
+    ///
+    /// A signal handler may not call slots then: it may have interrupted a pin of its own thread half-way.
     Pinned,
 }
 

@@ -157,7 +157,8 @@ pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Vec<Change>)>;
 
 /// Commits many changes: all of them, or none.
 pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
-    let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
+    let _span =
+        tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
     let mut writing = match Writing::begin() {
         Ok(writing) => writing,
         Err(error) => return Err((error, changes)),

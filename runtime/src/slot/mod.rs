@@ -28,10 +28,10 @@ mod portable_call;
 mod target;
 
 pub use backend::SlotCore;
+pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
 pub use target::Target;
-pub(crate) use commit::Change;
 
 /// What `#[slot]` says of a static.
 ///
@@ -87,6 +87,19 @@ pub unsafe trait Definition: Sized + 'static {
 /// drop(retired);
 /// # Ok::<(), hotcall::Error>(())
 /// ```
+///
+/// # What may happen during a call
+///
+/// | during a call, | then |
+/// |---|---|
+/// | the plugin is replaced, by another thread or by itself | the call goes on where it is; its instance is not freed before the call is over; every call that begins later runs the new one |
+/// | it calls other slots, or its own | each call runs what its slot holds as it begins; all instances on the way are kept |
+/// | it waits for a [`Retired`] | refused with [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock) |
+/// | it panics | the panic passes through; every call that it passes through is over |
+/// | a signal comes whose handler calls slots | a call like any other, also where it is its thread's first, as long as [`sections`](crate::sections()) says [`Asymmetric`](crate::Sections::Asymmetric) |
+/// | its thread ends | destructors of thread-local storage may call slots, pin and replace; what the thread held is given up |
+///
+/// A handler of a signal may not replace, pin or wait: that takes locks and memory.
 pub struct Slot<D: Definition> {
     core: SlotCore,
     definition: PhantomData<fn() -> D>,
@@ -284,6 +297,9 @@ unsafe impl<I: ?Sized + Interface> Sync for Held<'_, I> {}
 
 impl<I: ?Sized + Interface> fmt::Debug for Held<'_, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("interface", &I::DESCRIPTION.name).field("type", &self.type_name()).finish()
+        f.debug_struct("Held")
+            .field("interface", &I::DESCRIPTION.name)
+            .field("type", &self.type_name())
+            .finish()
     }
 }

@@ -31,10 +31,12 @@ extern "C" fn prepare() {
     crate::slot::commit::before_fork();
     crate::quiesce::reclaimer::before_fork();
     crate::quiesce::guard::before_fork();
+    #[cfg(patched)]
     crate::arena::shared::before_fork();
 }
 
 extern "C" fn parent() {
+    #[cfg(patched)]
     crate::arena::shared::after_fork_in_parent();
     crate::quiesce::guard::after_fork_in_parent();
     crate::quiesce::reclaimer::after_fork_in_parent();
@@ -42,6 +44,7 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
+    #[cfg(patched)]
     crate::arena::shared::after_fork_in_child();
     crate::quiesce::after_fork_in_child();
     crate::quiesce::reclaimer::after_fork_in_child();

@@ -111,13 +111,16 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
                 unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
             };
             let executable = headers.iter().filter(|header| {
-                header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 && header.p_flags & libc::PF_R != 0
+                header.p_type == libc::PT_LOAD
+                    && header.p_flags & libc::PF_X != 0
+                    && header.p_flags & libc::PF_R != 0
             });
             // SAFETY: a loaded segment that can be read, there as long as its image is.
             let code = executable.map(|header| unsafe { segment(base, header) }).collect();
             let table = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME);
             // SAFETY: the table's segment is part of a loaded one.
-            let functions = table.map(|header| Functions::read(unsafe { segment(base, header) })).unwrap_or_default();
+            let functions =
+                table.map(|header| Functions::read(unsafe { segment(base, header) })).unwrap_or_default();
             found.push(Image { name, records, code, functions });
         }
     }
@@ -156,7 +159,8 @@ impl Functions {
         let first = 8 + pointer;
         let base = table.as_ptr().addr();
         let entries = (0..usize::try_from(count).unwrap_or(0)).map_while(|entry| word(first + entry * 8));
-        let mut starts: Vec<_> = entries.map(|distance| base.wrapping_add_signed(distance as isize)).collect();
+        let mut starts: Vec<_> =
+            entries.map(|distance| base.wrapping_add_signed(distance as isize)).collect();
         starts.sort_unstable();
         Self { starts }
     }

@@ -52,7 +52,9 @@ fn in_child() -> bool {
         let own = with_slot!(slot, slot => slot.answer(2));
         let drained = retired.wait_timeout(Duration::from_secs(20)).is_ok();
         let slot = slot as u64;
-        unpack(slot, 1, inherited).is_ok_and(|seen| seen >= floor) && unpack(slot, 2, own) == Ok(CHILD) && drained
+        unpack(slot, 1, inherited).is_ok_and(|seen| seen >= floor)
+            && unpack(slot, 2, own) == Ok(CHILD)
+            && drained
     })
 }
 

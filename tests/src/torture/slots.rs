@@ -106,10 +106,22 @@ pub static FOURTH: dyn Work = Default_ { slot: 3 };
 macro_rules! with_slot {
     ($number:expr, $slot:ident => $body:expr) => {
         match $number {
-            0 => { let $slot = &$crate::torture::slots::FIRST; $body }
-            1 => { let $slot = &$crate::torture::slots::SECOND; $body }
-            2 => { let $slot = &$crate::torture::slots::THIRD; $body }
-            _ => { let $slot = &$crate::torture::slots::FOURTH; $body }
+            0 => {
+                let $slot = &$crate::torture::slots::FIRST;
+                $body
+            }
+            1 => {
+                let $slot = &$crate::torture::slots::SECOND;
+                $body
+            }
+            2 => {
+                let $slot = &$crate::torture::slots::THIRD;
+                $body
+            }
+            _ => {
+                let $slot = &$crate::torture::slots::FOURTH;
+                $body
+            }
         }
     };
 }

@@ -142,7 +142,8 @@ impl Writers {
                 batch.replace(slot, instance);
             });
         }
-        let retired = batch.commit().map_err(|(error, _)| error).expect("nothing stands in the way of a batch");
+        let retired =
+            batch.commit().map_err(|(error, _)| error).expect("nothing stands in the way of a batch");
         for (slot, generation) in slots.zip(generations) {
             STATES[slot].publish(generation);
         }

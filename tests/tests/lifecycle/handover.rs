@@ -60,11 +60,16 @@ fn replacing_inside_is_refused_and_gives_the_instance_back() {
             let refusal = slot.unwrap_err();
             assert!(matches!(refusal.error(), Error::Reentrant), "{refusal}");
             let back = refusal.into_instance().unwrap();
-            assert_eq!((back.run(1), ended.load(Ordering::SeqCst) % 2), (6, 0), "the instance comes back alive");
+            assert_eq!(
+                (back.run(1), ended.load(Ordering::SeqCst) % 2),
+                (6, 0),
+                "the instance comes back alive"
+            );
             drop(back);
             ended.fetch_add(1, Ordering::SeqCst);
         }
-        let refusal = OTHER.replace_with(|_| -> Idle { unreachable!("refused before it is called") }).unwrap_err();
+        let refusal =
+            OTHER.replace_with(|_| -> Idle { unreachable!("refused before it is called") }).unwrap_err();
         assert!(matches!(refusal.error(), Error::Reentrant));
         assert!(refusal.into_instance().is_none());
         assert!(matches!(OTHER.restore(), Err(Error::Reentrant)));

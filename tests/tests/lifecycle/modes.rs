@@ -48,7 +48,8 @@ fn a_pinned_call_is_a_call_like_any_other() {
     std::thread::spawn(|| {
         force_pinned_sections(true);
         drop(SLOT.replace(Does::new(|x| {
-            let refusal = SLOT.replace(Does::new(|x| if x > 5 { panic!("above five") } else { x })).unwrap().wait();
+            let refusal =
+                SLOT.replace(Does::new(|x| if x > 5 { panic!("above five") } else { x })).unwrap().wait();
             assert!(matches!(refusal, Err(WaitError::WouldDeadlock(_))));
             SLOT.run(x) + 1
         })));

@@ -46,7 +46,10 @@ fn a_destructor_that_panics_takes_nobody_with_it() {
                 PANICS.fetch_add(1, Ordering::SeqCst);
                 panic!("a destructor that panics, as it should")
             };
-            batch.replace(&A, Adds::new(1, &ended)).replace(&B, AtEnd::new(panics)).replace(&C, Adds::new(2, &ended));
+            batch
+                .replace(&A, Adds::new(1, &ended))
+                .replace(&B, AtEnd::new(panics))
+                .replace(&C, Adds::new(2, &ended));
         }));
         // All three in one grace period.
         drop(hotcall::batch(|batch| {

@@ -127,7 +127,8 @@ impl Region {
                 length: map.exec_range().len(),
             }));
             let code = self.code.clone();
-            self.opened = Some(Opened { maps, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
+            self.opened =
+                Some(Opened { maps, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
         }
         match &mut self.opened {
             Some(opened) => Ok(opened),
@@ -225,9 +226,11 @@ impl Images {
         }
         let callers = callers::find(image, &stubs);
         let displacements: Vec<_> = callers.iter().map(|(exec, _)| exec.add(1).get()).collect();
-        fresh.extend(callers.into_iter().map(|(exec, (slot, method))| {
-            (slot, Found { kind: Kind::Caller, exec, method, region })
-        }));
+        fresh.extend(
+            callers
+                .into_iter()
+                .map(|(exec, (slot, method))| (slot, Found { kind: Kind::Caller, exec, method, region })),
+        );
 
         let stub_pages = pages_of(first, last + arch::BRANCH_LEN);
         let ends = image.code.iter().map(|code| code.as_ptr_range());

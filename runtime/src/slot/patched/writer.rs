@@ -383,7 +383,14 @@ impl Writer {
                 let code = table.method(entry.method).address();
                 if let Via::Thunk(block) = &entry.via {
                     let (address, length) = (block.exec().get(), block.len());
-                    emitted.push(Emitted { kind: "thunk", slot, address, length, target: code, instance: data });
+                    emitted.push(Emitted {
+                        kind: "thunk",
+                        slot,
+                        address,
+                        length,
+                        target: code,
+                        instance: data,
+                    });
                 }
                 for site in entry.sites() {
                     let (address, length) = (site.exec.get(), arch::BRANCH_LEN);

@@ -242,7 +242,7 @@ fn answers(of: &impl Many, seed: u64) -> String {
     let (mut log, mut a, mut b, mut c) = (Vec::new(), 1, 2, 3);
     of.six(b"abc", b"de", &mut a);
     of.stack(b"abc", b"de", b"f", &mut b);
-    of.by_value((seed as u8, seed), (seed % 2 == 0).then_some(5), &mut c);
+    of.by_value((seed as u8, seed), seed.is_multiple_of(2).then_some(5), &mut c);
     let mut left = seed * 3;
     let flow = of.flow(&mut left);
     let all = (

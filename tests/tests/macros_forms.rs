@@ -1,6 +1,7 @@
 //! Every form a `#[dispatch]` trait may have, each called through a slot, a bound slot, a held instance and a
 //! plain implementation.
 #![forbid(unsafe_code)]
+#![allow(clippy::non_minimal_cfg, clippy::too_many_arguments, reason = "the forms are the point")]
 #![allow(missing_docs)]
 
 use std::fmt::{Debug, Display};

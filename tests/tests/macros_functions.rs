@@ -1,5 +1,6 @@
 //! Function slots: called like the function, swapped like a slot; those that may be empty.
 #![forbid(unsafe_code)]
+#![allow(clippy::non_minimal_cfg, clippy::too_many_arguments, reason = "the forms are the point")]
 #![allow(missing_docs)]
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -84,7 +84,7 @@ fn a_million_swaps_leave_memory_flat() {
             drop(SLOT.replace(Adds::new(number)).unwrap());
             assert_eq!(SLOT.run(1), number + 1);
             // A program that swaps faster than its instances can be freed for seconds on end has them pile up.
-            if number % 4_096 == 0 {
+            if number.is_multiple_of(4_096) {
                 drained();
             }
         }

@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_result_knows_its_stop() {
-        assert!(Some(1).stops() && !None::<u8>.stops() && None::<u8> == First::empty());
+        assert!(Some(1).stops() && !None::<u8>.stops() && <Option<u8> as First>::empty().is_none());
         assert!(
             Err::<(), _>(1).stops()
                 && !Ok::<u8, u8>(1).stops()

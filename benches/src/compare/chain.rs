@@ -5,7 +5,7 @@ use hotcall_bench_step::{KEY, turn};
 
 /// Calls of one run of a loop.
 pub const CALLS: u64 = 1 << 16;
-/// Copies of each loop, 16 bytes apart in the cacheline.
+/// Copies of each loop, each at another place of the cacheline and of its 8 bytes.
 pub const PLACEMENTS: usize = 4;
 /// What every chain begins with.
 pub const SEED: u64 = 0x0123_4567_89ab_cdef;
@@ -50,7 +50,7 @@ impl Row {
     }
 }
 
-/// [`CALLS`] dependent calls, the loop's start at `P` times 16 bytes of a cacheline.
+/// [`CALLS`] dependent calls, the loop's start at `P` times 16 bytes of a cacheline, the call `P` times 2 bytes on.
 #[inline(always)]
 pub fn chain<const P: usize>(seed: u64, mut call: impl FnMut(u64) -> u64) -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -61,9 +61,28 @@ pub fn chain<const P: usize>(seed: u64, mut call: impl FnMut(u64) -> u64) -> u64
     }
     let mut x = seed;
     for _ in 0..CALLS {
+        shift::<P>();
         x = call(x);
     }
     x
+}
+
+/// A single nop of `2 * P` bytes. The compiler begins loops at multiples of 16, so without it the call would stand at
+/// the same place of its 8 bytes in every copy; and that place decides whether a call instruction can be patched.
+#[inline(always)]
+fn shift<const P: usize>() {
+    #[cfg(target_arch = "x86_64")]
+    match P {
+        // SAFETY: a nop.
+        1 => unsafe { core::arch::asm!("xchg ax, ax", options(nomem, nostack, preserves_flags)) },
+        // SAFETY: a nop.
+        2 => unsafe { core::arch::asm!("nop dword ptr [rax + 1]", options(nomem, nostack, preserves_flags)) },
+        // SAFETY: a nop.
+        3 => unsafe {
+            core::arch::asm!("nop word ptr [rax + rax + 1]", options(nomem, nostack, preserves_flags))
+        },
+        _ => {}
+    }
 }
 
 /// What a chain of so many calls must end with.

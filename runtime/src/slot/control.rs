@@ -55,11 +55,9 @@ impl<D: Definition> Retarget for Control<D> {
 /// is only called, and only the control replaces what it holds. The control may be copied and handed on.
 ///
 /// ```
-/// # use hotcall::{dispatch, slot};
-/// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
 /// mod library {
-///     # use super::Effect;
-///     # use hotcall::slot;
+///     # use hotcall::{dispatch, slot};
+///     # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
 ///     # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
 ///     #[slot(control = EFFECT_CONTROL)]
 ///     pub static EFFECT: dyn Effect = Gain(1.0);
@@ -69,6 +67,7 @@ impl<D: Definition> Retarget for Control<D> {
 ///         Ok(())
 ///     }
 /// }
+/// # use library::Effect;
 /// library::double()?;
 /// assert_eq!(library::EFFECT.process(0.5), 1.0);
 /// # Ok::<(), hotcall::Error>(())

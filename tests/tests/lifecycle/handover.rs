@@ -40,7 +40,8 @@ fn a_panic_leaves_the_slot_as_it_was() {
     static SLOT: dyn Step = Idle;
     let ended = Arc::new(AtomicUsize::new(0));
     drop(SLOT.replace(Adds::new(3, &ended)).unwrap());
-    let outcome = catch_unwind(AssertUnwindSafe(|| SLOT.replace_with(|_| -> Adds { panic!("no") })));
+    let outcome =
+        catch_unwind(AssertUnwindSafe(|| SLOT.replace_with(|_| -> Adds { panic!("no") }).map(drop).is_ok()));
     assert_eq!(*outcome.unwrap_err().downcast_ref::<&str>().unwrap(), "no");
     assert_eq!((SLOT.run(1), ended.load(Ordering::SeqCst)), (4, 0));
     // Nor is the lock left behind.

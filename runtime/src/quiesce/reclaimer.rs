@@ -76,6 +76,9 @@ fn ensure_running(queue: &mut Queue) {
     if queue.running {
         return;
     }
+    // Before there is a thread that a child would not have.
+    #[cfg(target_os = "linux")]
+    crate::sys::fork::register();
     let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(run);
     match spawned {
         Ok(_) => queue.running = true,

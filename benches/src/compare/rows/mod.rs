@@ -28,7 +28,7 @@ pub fn core() -> Vec<Row> {
     ])
 }
 
-/// Everything that might be used instead. Holds all rows of [`core`].
+/// Everything that might be used instead. Holds all rows of [`core()`].
 #[must_use]
 pub fn peers() -> Vec<Row> {
     let mut rows = plain::rows();

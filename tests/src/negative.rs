@@ -1,6 +1,6 @@
 //! Negative controls: the same workload, in a subprocess, with one safety mechanism switched off.
 //!
-//! A test binary calls [`run_if_child`] first thing in its one test: in the child it sabotages the runtime and runs
+//! A test binary calls [`sabotaged`] first thing in its one test: in the child it sabotages the runtime and runs
 //! the workload, and must not survive it. The parent expects just that.
 
 use std::process::{Command, ExitStatus};

@@ -2,7 +2,7 @@
 //!
 //! # Method
 //!
-//! * A row is a loop of [`chain::CALLS`] dependent calls: each takes the last one's result. Its result is compared
+//! * A row is a loop of `chain::CALLS` dependent calls: each takes the last one's result. Its result is compared
 //!   with the one computed without any call; a row that does no work stops the tool.
 //! * All rows of a group run in one process, in turn, for many rounds, each round beginning with another row:
 //!   what the machine does meanwhile (frequency, neighbours) falls on all of them alike.

@@ -94,7 +94,7 @@ pub unsafe trait Definition: Sized + 'static {
 /// |---|---|
 /// | the plugin is replaced, by another thread or by itself | the call goes on where it is; its instance is not freed before the call is over; every call that begins later runs the new one |
 /// | it calls other slots, or its own | each call runs what its slot holds as it begins; all instances on the way are kept |
-/// | it waits for a [`Retired`] | refused with [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock) |
+/// | it waits for a [`Retired`](crate::Retired) | refused with [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock) |
 /// | it panics | the panic passes through; every call that it passes through is over |
 /// | a signal comes whose handler calls slots | a call like any other, also where it is its thread's first, as long as [`sections`](crate::sections()) says [`Asymmetric`](crate::Sections::Asymmetric) |
 /// | its thread ends | destructors of thread-local storage may call slots, pin and replace; what the thread held is given up |

@@ -72,17 +72,18 @@ fn blocks() -> impl Iterator<Item = &'static Block> {
     })
 }
 
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    blocks().flat_map(|block| block.entries.iter())
+}
+
 /// Every record that any thread has had.
 pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
-    blocks().flat_map(|block| block.entries.iter()).map(|entry| &entry.record)
+    entries().map(|entry| &entry.record)
 }
 
 /// How many threads have a record.
 pub(crate) fn owned() -> usize {
-    blocks()
-        .flat_map(|block| block.entries.iter())
-        .filter(|entry| entry.owned.load(Ordering::Relaxed))
-        .count()
+    entries().filter(|entry| entry.owned.load(Ordering::Relaxed)).count()
 }
 
 /// Begins a phase in every record, and in those yet to be claimed.
@@ -119,7 +120,7 @@ fn claim() -> Option<&'static Record> {
         return Some(Box::leak(Box::new(Record::new())));
     }
     loop {
-        for entry in blocks().flat_map(|block| block.entries.iter()) {
+        for entry in entries() {
             // Acquire, partner of the Release in `release`: the former owner is done with it.
             let claimed = entry.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
             if claimed.is_ok() {
@@ -156,9 +157,7 @@ fn grow() -> Option<()> {
 
 extern "C" fn thread_ends(record: *mut libc::c_void) {
     RECORD.set(&SENTINEL);
-    let owned = blocks()
-        .flat_map(|block| block.entries.iter())
-        .find(|entry| ptr::eq(ptr::from_ref(&entry.record).cast(), record));
+    let owned = entries().find(|entry| ptr::eq(ptr::from_ref(&entry.record).cast(), record));
     if let Some(entry) = owned {
         entry.record.abandon();
         // Release, partner of the Acquire in `claim`.
@@ -191,7 +190,7 @@ fn key() -> Option<libc::pthread_key_t> {
 /// In a forked child, only the calling thread lives on: the others are inside nothing.
 pub(crate) fn after_fork() {
     let own = current();
-    for entry in blocks().flat_map(|block| block.entries.iter()) {
+    for entry in entries() {
         if !ptr::eq(&entry.record, own) {
             entry.record.abandon();
             entry.owned.store(false, Ordering::Release);

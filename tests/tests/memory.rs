@@ -49,8 +49,14 @@ static SLOT: dyn Step = Idle;
 
 const ROUNDS: u64 = 10;
 const SWAPS: u64 = 100_000;
-/// The highest that either may be after the first round. A leak of a quarter of an instance's bytes a swap is more.
+/// Swaps between two moments at which everything has been freed.
+const PILE: u64 = 4_096;
+/// The highest that the process's memory may be above that after the first round. A leak of a quarter of an instance's
+/// bytes a swap is more.
 const SLACK: usize = 48 << 20;
+/// The most code memory that the pile can need: how much of it is in use at once is up to the scheduler, so it may
+/// grow in any round. One thunk of each method a swap is thirty times that if it is never used again.
+const CODE: usize = 2 << 20;
 
 /// Waits until everything is freed and settled.
 fn drained() -> Stats {
@@ -77,21 +83,21 @@ fn resident() -> usize {
 
 #[test]
 fn a_million_swaps_leave_memory_flat() {
-    let mut first = None;
+    let mut first: Option<usize> = None;
     for round in 0..ROUNDS {
         for number in 0..SWAPS {
             let number = round * SWAPS + number;
             drop(SLOT.replace(Adds::new(number)).unwrap());
             assert_eq!(SLOT.run(1), number + 1);
             // A program that swaps faster than its instances can be freed for seconds on end has them pile up.
-            if number.is_multiple_of(4_096) {
+            if number.is_multiple_of(PILE) {
                 drained();
             }
         }
         let now = drained();
         assert_eq!(LIVING.load(Ordering::Relaxed), 1, "only the one that is installed");
-        let (code, memory) = *first.get_or_insert((now.code_bytes_mapped, resident()));
-        assert_eq!(now.code_bytes_mapped, code, "code memory has grown in round {round}: {now:?}");
+        let memory = *first.get_or_insert(resident());
+        assert!(now.code_bytes_mapped <= CODE, "code memory has grown in round {round}: {now:?}");
         assert!(resident() <= memory + SLACK, "{} bytes after {memory} in round {round}", resident());
     }
     assert_eq!(stats().retired, ROUNDS * SWAPS);

@@ -133,11 +133,9 @@ impl RetiredBatch {
             if quiesce::would_deadlock() {
                 return Err(self);
             }
-            reclaimer::hurry();
+            reclaimer::wait_until(|| self.is_drained(), None);
         }
-        for installed in &self.installed {
-            drop(installed.wait(None));
-        }
+        // Dropping `self` drops them here.
         Ok(())
     }
 }
@@ -145,7 +143,7 @@ impl RetiredBatch {
 impl Drop for RetiredBatch {
     fn drop(&mut self) {
         for installed in &self.installed {
-            installed.abandon();
+            drop(installed.abandon());
         }
     }
 }

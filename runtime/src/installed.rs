@@ -1,9 +1,7 @@
 //! What a slot holds, from `replace` to the moment it is freed or given back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-
-use crate::lock::{Condvar, Mutex};
+use core::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::instance::RawInstance;
 use crate::interface::{Code, Table};
@@ -14,32 +12,33 @@ pub(crate) static FREED: AtomicU64 = AtomicU64::new(0);
 
 /// An instance in a slot, or on its way out of one.
 ///
-/// `data` and `table` are copies for readers, who are protected by a section or a guard; the instance itself
-/// is in `custody`.
+/// `data` and `table` are copies for readers, who are protected by a section or a guard. The instance itself is handed
+/// on by two marks, without a lock: a batch retires ten thousand of these, and a fork may come at any moment.
+///
+/// Invariant: `instance` is touched by whoever changed `marks` so that both are set, and by nobody else. They are never
+/// unset.
 pub(crate) struct Installed {
     data: *mut (),
     /// Those of `table`: one load less for a handle's call.
     methods: *const Code,
     table: &'static Table,
-    custody: Mutex<Custody>,
-    drained: Condvar,
+    instance: UnsafeCell<Option<RawInstance>>,
+    marks: AtomicU8,
 }
+
+/// No thread can be inside the instance any more.
+const DRAINED: u8 = 1;
+/// Nobody holds the retirement: the runtime drops the instance when it has drained.
+const ABANDONED: u8 = 2;
+const BOTH: u8 = DRAINED | ABANDONED;
 
 // SAFETY: a slot takes `Send + Sync` instances only (`Slot::replace`); `data` is only a copy of the
 // instance's address.
 #[allow(unsafe_code)]
 unsafe impl Send for Installed {}
-// SAFETY: as above.
+// SAFETY: as above; one at a time touches the instance, by the invariant.
 #[allow(unsafe_code)]
 unsafe impl Sync for Installed {}
-
-struct Custody {
-    instance: Option<RawInstance>,
-    /// No thread can be inside the instance any more.
-    drained: bool,
-    /// Nobody holds the `Retired`: the runtime drops the instance when it has drained.
-    abandoned: bool,
-}
 
 impl core::fmt::Debug for Installed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -53,8 +52,8 @@ impl Installed {
             data: instance.data(),
             methods: instance.table().methods().as_ptr(),
             table: instance.table(),
-            custody: Mutex::new(Custody { instance: Some(instance), drained: false, abandoned: false }),
-            drained: Condvar::new(),
+            instance: UnsafeCell::new(Some(instance)),
+            marks: AtomicU8::new(0),
         }
     }
 
@@ -80,56 +79,52 @@ impl Installed {
         self.table
     }
 
-    /// Takes the instance out before it was ever published.
-    pub(crate) fn take_unpublished(&self) -> Option<RawInstance> {
-        self.custody.lock().instance.take()
-    }
-
-    /// No thread can be inside any more: the instance goes to whoever waits, or is dropped.
-    pub(crate) fn drain(&self) {
-        let dropped = {
-            let mut custody = self.custody.lock();
-            custody.drained = true;
-            self.drained.notify_all();
-            if custody.abandoned { custody.instance.take() } else { None }
-        };
-        FREED.fetch_add(1, Ordering::Relaxed);
-        // Outside the lock: a destructor is the user's code. It may panic, and others are still to be drained.
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(dropped)));
-        if let Err(payload) = outcome {
-            tracing::error!(target: "hotcall", plugin = self.table.type_name(), "a replaced plugin panicked in its destructor");
-            // Dropping it might panic again.
-            core::mem::forget(payload);
+    /// Sets `mark`. The instance, where that has set the second of the two, or both at once.
+    fn mark(&self, mark: u8) -> Option<RawInstance> {
+        // AcqRel: who sets the second mark has seen all that was done before the first.
+        let before = self.marks.fetch_or(mark, Ordering::AcqRel);
+        if before == BOTH || before | mark != BOTH {
+            return None;
         }
+        // SAFETY: the invariant: this is the change.
+        #[allow(unsafe_code)]
+        let instance = unsafe { &mut *self.instance.get() };
+        instance.take()
     }
 
-    /// The `Retired` was dropped: nobody will ask for the instance.
-    pub(crate) fn abandon(&self) {
-        let dropped = {
-            let mut custody = self.custody.lock();
-            custody.abandoned = true;
-            if custody.drained { custody.instance.take() } else { None }
-        };
-        drop(dropped);
+    /// Takes out what was never retired: never published, or out of its place without anybody told.
+    pub(crate) fn take_unretired(&self) -> Option<RawInstance> {
+        self.mark(BOTH)
+    }
+
+    /// No thread can be inside any more. The instance, where nobody will ask for it: to be given to [`drop_drained`].
+    pub(crate) fn drain(&self) -> Option<RawInstance> {
+        let instance = self.mark(DRAINED);
+        if instance.is_none() {
+            FREED.fetch_add(1, Ordering::Relaxed);
+        }
+        instance
+    }
+
+    /// The retirement ends: nobody will ask again. The instance, if it has drained.
+    pub(crate) fn abandon(&self) -> Option<RawInstance> {
+        self.mark(ABANDONED)
     }
 
     pub(crate) fn is_drained(&self) -> bool {
-        self.custody.lock().drained
+        // Acquire, partner of the Release half in `drain`.
+        self.marks.load(Ordering::Acquire) & DRAINED != 0
     }
+}
 
-    /// Waits until the instance has drained, and takes it. `None` at the deadline.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<RawInstance> {
-        let mut custody = self.custody.lock();
-        while !custody.drained {
-            match deadline {
-                None => self.drained.wait(&mut custody),
-                Some(deadline) => {
-                    if self.drained.wait_until(&mut custody, deadline).timed_out() && !custody.drained {
-                        return None;
-                    }
-                }
-            }
-        }
-        custody.instance.take()
+/// Drops what nobody will ask for. Its destructor is the user's code, and may panic: others are still to be dropped.
+pub(crate) fn drop_drained(instance: RawInstance) {
+    let plugin = instance.table().type_name();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(instance)));
+    if let Err(payload) = outcome {
+        tracing::error!(target: "hotcall", plugin, "a replaced plugin panicked in its destructor");
+        // Dropping it might panic again.
+        core::mem::forget(payload);
     }
+    FREED.fetch_add(1, Ordering::Relaxed);
 }

@@ -61,6 +61,7 @@ mod arena;
 mod batch;
 mod chain;
 mod error;
+mod gated;
 mod installed;
 mod instance;
 mod interface;

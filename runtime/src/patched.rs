@@ -148,7 +148,7 @@ impl<I: ?Sized + Interface> Patched<I> {
         // SAFETY: invariants 1 and 2: the swap has taken over the count.
         let old = unsafe { Arc::from_raw(old) };
         // Nobody was told of it: only a swap by a remote makes another owner.
-        Instance::from_raw(old.take_unpublished().expect("what is current was never given away"))
+        Instance::from_raw(old.take_unretired().expect("what is current was never given away"))
     }
 
     /// For `#[dispatch]`: begins the section of a call, if that is quick.
@@ -248,14 +248,14 @@ impl<I: ?Sized + Interface + Send> Remote<I> {
         let Ok(old) = swapped else {
             // SAFETY: it has just come from `Arc::into_raw`, and was not published.
             drop(unsafe { Arc::from_raw(published) });
-            let raw = new.take_unpublished().expect("an instance that was never published is still there");
+            let raw = new.take_unretired().expect("an instance that was never published is still there");
             return Err(ReplaceError::new(Error::HandleDropped, Instance::from_raw(raw)));
         };
         // SAFETY: invariants 1 and 2: the swap has taken over the count.
         let old = unsafe { Arc::from_raw(old) };
         RETIRED.fetch_add(1, Ordering::Relaxed);
         let drained = Arc::clone(&old);
-        reclaimer::defer(Box::new(move || drained.drain()));
+        reclaimer::defer(move |past| past.push(drained));
         Ok(Retired::new(old))
     }
 

@@ -74,13 +74,13 @@ impl<I: ?Sized + Interface> Retired<I> {
             if quiesce::would_deadlock() {
                 return Err(WaitError::WouldDeadlock(self));
             }
-            reclaimer::hurry();
+            if !reclaimer::wait_until(|| self.is_drained(), deadline) {
+                return Err(WaitError::TimedOut(self));
+            }
         }
-        match self.installed.wait(deadline) {
-            // Dropping `self` now finds nothing left to free.
-            Some(raw) => Ok(Instance::from_raw(raw)),
-            None => Err(WaitError::TimedOut(self)),
-        }
+        // Dropping `self` now finds nothing left to free.
+        let raw = self.installed.abandon();
+        Ok(Instance::from_raw(raw.expect("it is drained, and only a retirement takes it")))
     }
 
     /// Whether no thread can be inside the old instance any more.
@@ -98,7 +98,7 @@ impl<I: ?Sized + Interface> Retired<I> {
 
 impl<I: ?Sized + Interface> Drop for Retired<I> {
     fn drop(&mut self) {
-        self.installed.abandon();
+        drop(self.installed.abandon());
     }
 }
 

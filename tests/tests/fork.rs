@@ -47,6 +47,13 @@ fn parent_and_child_each_have_their_own() {
 
     let retired = NUMBER.replace(Of(1)).unwrap();
     let stop = AtomicBool::new(false);
+    /// Also where an assertion fails: the other thread would be waited for.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
         // The parent goes on calling and replacing while it forks.
         scope.spawn(|| {
@@ -55,6 +62,7 @@ fn parent_and_child_each_have_their_own() {
                 assert_eq!(OTHER.number(), 5);
             }
         });
+        let _stop = Stop(&stop);
         for round in 0..20 {
             let status = forked(|| {
                 let own = NUMBER.number() == 1;
@@ -68,7 +76,6 @@ fn parent_and_child_each_have_their_own() {
             assert_eq!(status, 0, "round {round}");
             assert_eq!(NUMBER.number(), 1, "round {round}: the child has changed its parent");
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(retired.wait().unwrap().number(), 0);
 

@@ -4,24 +4,23 @@
 use core::cell::RefCell;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::heap::{Block, CodeHeap};
+use crate::gated::{Gated, GatedGuard};
 use crate::quiesce::reclaimer;
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct SharedHeap {
-    heap: Mutex<CodeHeap>,
+    heap: Gated<CodeHeap>,
 }
 
 /// All heaps of this kind, for a fork.
-static HEAPS: Mutex<Vec<Weak<SharedHeap>>> = Mutex::new(Vec::new());
+static HEAPS: Gated<Vec<Weak<SharedHeap>>> = Gated::new(Vec::new());
 
 impl SharedHeap {
     pub(crate) fn new(heap: CodeHeap) -> Arc<Self> {
         crate::sys::fork::register();
-        let shared = Arc::new(Self { heap: Mutex::new(heap) });
+        let shared = Arc::new(Self { heap: Gated::new(heap) });
         let mut heaps = HEAPS.lock();
         heaps.retain(|heap| heap.strong_count() != 0);
         heaps.push(Arc::downgrade(&shared));
@@ -29,7 +28,7 @@ impl SharedHeap {
     }
 
     /// The heap, for a moment: nothing is called meanwhile that might come back here.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, CodeHeap> {
+    pub(crate) fn lock(&self) -> GatedGuard<'_, CodeHeap> {
         self.heap.lock()
     }
 
@@ -47,13 +46,13 @@ impl SharedHeap {
             after
         };
         let heap = Arc::clone(self);
-        reclaimer::defer(Box::new(move || heap.lock().recycle(mark)));
+        reclaimer::defer(move |_| heap.lock().recycle(mark));
     }
 }
 
 /// A heap that is locked around a fork, with its content.
 struct Held {
-    heap: MutexGuard<'static, CodeHeap>,
+    heap: GatedGuard<'static, CodeHeap>,
     content: Vec<Vec<u8>>,
     /// From `Arc::into_raw`: what `heap` locks.
     shared: *const SharedHeap,
@@ -76,7 +75,7 @@ impl Held {
 
 /// What the thread that forks holds meanwhile.
 struct Forking {
-    _heaps: MutexGuard<'static, Vec<Weak<SharedHeap>>>,
+    _heaps: GatedGuard<'static, Vec<Weak<SharedHeap>>>,
     held: Vec<Held>,
 }
 

@@ -31,12 +31,11 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::backend::{Program, Retarget};
 use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
 use crate::error::Error;
+use crate::gated::{Gated, GatedGuard};
 use crate::installed::{Installed, RETIRED};
 use crate::quiesce::reclaimer;
 
@@ -56,7 +55,7 @@ pub(super) struct ChainCore {
     links: Published,
     /// Which thread is editing; 0 for none.
     editor: AtomicUsize,
-    state: Mutex<State>,
+    state: Gated<State>,
 }
 
 struct State {
@@ -67,7 +66,7 @@ struct State {
 /// The lock, and the mark that this thread holds it.
 struct Editing<'c> {
     core: &'c ChainCore,
-    state: MutexGuard<'c, State>,
+    state: GatedGuard<'c, State>,
 }
 
 impl Drop for Editing<'_> {
@@ -87,7 +86,7 @@ fn this_thread() -> usize {
 impl ChainCore {
     pub(super) const fn new() -> Self {
         let state = State { list: Vec::new(), program: None };
-        Self { links: Published::empty(), editor: AtomicUsize::new(0), state: Mutex::new(state) }
+        Self { links: Published::empty(), editor: AtomicUsize::new(0), state: Gated::new(state) }
     }
 
     fn begin(&self) -> Result<Editing<'_>, Error> {
@@ -191,7 +190,7 @@ impl ChainCore {
         let old = (state.program.take(), self.links.publish(None));
         if old.0.is_some() || old.1.is_some() {
             // Calls that are over may still have another thread's section behind them; the code goes back as ever.
-            reclaimer::defer(Box::new(move || drop(old)));
+            reclaimer::defer(move |_| drop(old));
         }
         core::mem::take(&mut state.list)
     }
@@ -206,10 +205,10 @@ impl ChainCore {
 /// Frees, a grace period from now, what calls may still be running.
 fn retire<T: Send + 'static>(unused: T, gone: List) {
     RETIRED.fetch_add(gone.len() as u64, Ordering::Relaxed);
-    reclaimer::defer(Box::new(move || {
+    reclaimer::defer(move |past| {
         drop(unused);
-        gone.iter().for_each(|installed| installed.drain());
-    }));
+        past.extend(gone);
+    });
 }
 
 /// What [`Program::retarget`] gives is retired as any program is.

@@ -11,7 +11,7 @@
 use core::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use parking_lot::Mutex;
+use crate::gated::Gated;
 
 core::arch::global_asm!(
     ".pushsection .text.__jit_debug_register_code, \"ax\", @progbits",
@@ -56,7 +56,7 @@ struct Entry {
 const ADDED: u32 = 1;
 const REMOVED: u32 = 2;
 
-static LIST: Mutex<()> = Mutex::new(());
+static LIST: Gated<()> = Gated::new(());
 
 /// A piece of code with a name.
 pub(super) struct Named {

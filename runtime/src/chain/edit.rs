@@ -9,7 +9,7 @@ use super::rule::Chainable;
 use crate::installed::Installed;
 use crate::instance::Instance;
 use crate::interface::Implements;
-use crate::quiesce::{reclaimer, section};
+use crate::quiesce::{self, reclaimer};
 use crate::retired::Retired;
 
 /// The list as it is to be: see [`Chain::edit`](crate::Chain::edit). Indices out of range panic, as those of a `Vec` do.
@@ -177,13 +177,13 @@ impl<I: ?Sized + Chainable> RetiredElements<I> {
     /// Itself, where the calling thread is inside a call or holds a guard: the wait would never end.
     pub fn wait(self) -> Result<Vec<Instance<I>>, Self> {
         if !self.is_drained() {
-            if section::is_protected() {
+            if quiesce::would_deadlock() {
                 return Err(self);
             }
-            reclaimer::hurry();
+            reclaimer::wait_until(|| self.is_drained(), None);
         }
         let waited: Result<Vec<_>, _> = self.retired.into_iter().map(Retired::wait).collect();
-        // Not protected, and nothing else refuses.
+        // It would not deadlock, and nothing else refuses.
         waited.map_err(|error| Self { retired: vec![error.into_retired()] })
     }
 }

@@ -333,7 +333,7 @@ fn install<I: ?Sized + Chainable>(instance: Instance<I>) -> Arc<Installed> {
 }
 
 fn refused<I: ?Sized + Chainable>(error: Error, new: &Installed) -> ReplaceError<I> {
-    match new.take_unpublished() {
+    match new.take_unretired() {
         Some(raw) => ReplaceError::new(error, Instance::from_raw(raw)),
         None => ReplaceError::without(error),
     }
@@ -343,7 +343,7 @@ impl<I: ?Sized + Chainable> Drop for Chain<I> {
     fn drop(&mut self) {
         // Nobody is inside: a call borrows the chain.
         for element in self.core.close() {
-            drop(element.take_unpublished());
+            drop(element.take_unretired());
         }
     }
 }

@@ -6,13 +6,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
-
 use super::compare::{Difference, difference};
 use super::export::{Entry, Outcome, Request};
 use super::header::Header;
 use super::platform::{Loaded, PrivateCopy, examine};
 use crate::error::{Error, PluginError};
+use crate::gated::Gated;
 use crate::instance::{Instance, Keeper, RawInstance};
 use crate::interface::Interface;
 
@@ -86,7 +85,7 @@ struct Inner {
     path: PathBuf,
     exports: Vec<Export>,
     /// The copy, until it is loaded; the lock admits one loader at a time.
-    copy: Mutex<Option<PrivateCopy>>,
+    copy: Gated<Option<PrivateCopy>>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
 }
@@ -175,7 +174,7 @@ impl Library {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 exports,
-                copy: Mutex::new(Some(copy)),
+                copy: Gated::new(Some(copy)),
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
             }),

@@ -2,17 +2,16 @@
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::Arc;
 
-use crate::lock::{RwLock, RwLockWriteGuard};
+use crate::gated;
+use crate::lock::{RwLock, RwLockWriteGuard, read, write};
 use crossbeam_epoch::{Collector, LocalHandle};
 
 /// The collector of this runtime. A private one: crossbeam's default is a static of which every shared
 /// library has its own. A forked child gets a new one, for in the old one threads stay pinned that it has not.
 static COLLECTOR: RwLock<Option<Collector>> = RwLock::new(None);
-/// How many forks this process is away from the one that was executed.
-static FORKS: AtomicU32 = AtomicU32::new(0);
 /// In a child: guards that its first thread holds from before the fork.
 static INHERITED: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,11 +41,11 @@ fn register() -> Registered {
     }
     REGISTERING.set(true);
     let _registering = Registering;
-    let forks = FORKS.load(Ordering::Relaxed);
-    if let Some(collector) = &*COLLECTOR.read() {
+    let forks = gated::forks();
+    if let Some(collector) = &*read(&COLLECTOR) {
         return Registered { handle: collector.register(), forks };
     }
-    let mut collector = COLLECTOR.write();
+    let mut collector = write(&COLLECTOR);
     Registered { handle: collector.get_or_insert_with(Collector::new).register(), forks }
 }
 
@@ -90,13 +89,13 @@ fn epoch_pin() -> (Option<crossbeam_epoch::Guard>, u32) {
         ANONYMOUS.fetch_add(1, Ordering::SeqCst);
         // Partner of the fence in `wait_until_passed`: it sees the count, or this guard sees what has replaced.
         fence(Ordering::SeqCst);
-        return (None, FORKS.load(Ordering::Relaxed));
+        return (None, gated::forks());
     };
     (Some(epoch), forks)
 }
 
 fn pin_registered(registered: &RefCell<Registered>) -> (crossbeam_epoch::Guard, u32) {
-    let forks = FORKS.load(Ordering::Relaxed);
+    let forks = gated::forks();
     if registered.borrow().forks != forks {
         // The old handle is of the parent's collector, which is never used here again.
         core::mem::forget(registered.replace(register()));
@@ -131,7 +130,7 @@ thread_local! {
 
 /// Keeps threads from registering until the fork is over.
 pub(crate) fn before_fork() {
-    FORKING.set(Some(COLLECTOR.write()));
+    FORKING.set(Some(write(&COLLECTOR)));
 }
 
 pub(crate) fn after_fork_in_parent() {
@@ -140,7 +139,6 @@ pub(crate) fn after_fork_in_parent() {
 
 /// In a forked child: the guards of other threads are gone, those of this one are counted by hand.
 pub(crate) fn after_fork_in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
     INHERITED.store(HELD.try_with(Cell::get).unwrap_or(0), Ordering::Relaxed);
     ANONYMOUS.store(0, Ordering::Relaxed);
     if let Some(mut collector) = FORKING.take() {
@@ -163,7 +161,7 @@ pub struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let _ = HELD.try_with(|held| held.set(held.get() - 1));
-        let inherited = self.forks != FORKS.load(Ordering::Relaxed);
+        let inherited = self.forks != gated::forks();
         // Release, partner of the Acquire in `wait_until_passed`.
         match (&self.epoch, inherited) {
             (Some(_), false) => {}

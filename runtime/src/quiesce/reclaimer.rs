@@ -10,23 +10,44 @@
 //! * every **per-call section** that was under way: the records tell (see [`super::record`]).
 //!
 //! Deferred work may itself defer: settling a slot defers the release of its thunks.
+//!
+//! What is deferred is run behind the gate of [`crate::gated`], so that a fork finds it in the queue or done. The user's
+//! instances are dropped outside, in the order in which they were replaced.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::lock::{Condvar, Mutex, MutexGuard};
+use crate::lock::{Condvar, Mutex, MutexGuard, lock, wait};
 
 use super::{guard, section};
+use crate::gated;
+use crate::installed::{Installed, drop_drained};
 use crate::sabotage::{self, Sabotage};
+use crate::slot::backend::{Committed, finish};
 
-/// Something to be done when it is safe. Runs on the reclaimer's thread, outside any section.
-pub(crate) type Deferred = Box<dyn FnOnce() + Send>;
+/// Something to be done when it is safe. It is done on the reclaimer's thread, outside any section.
+enum Deferred {
+    /// What slots have replaced. Several are finished under one hold of the writers' lock: a writer in a hurry would
+    /// otherwise outrun the reclaimer, which waits for the lock each time.
+    Commit(Committed),
+    Other(Work),
+}
+
+/// Adds the instances that nobody is inside any more to the list.
+type Work = Box<dyn FnOnce(&mut Vec<Arc<Installed>>) + Send>;
+
+/// What is done under one hold of a lock, at most: commits finished, instances drained.
+const TOGETHER: usize = 64;
 
 /// How long the reclaimer gathers before it begins a grace period that nobody waits for. It bounds how often
 /// callers are interrupted by its barrier: 1,000 times a second.
 const GATHER: Duration = Duration::from_millis(1);
+
+/// How long a thread waits before it tries again to start the reclaimer.
+const RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Queue {
@@ -35,19 +56,30 @@ struct Queue {
     waiting: Vec<Deferred>,
     /// Past their grace period, not yet run.
     due: VecDeque<Deferred>,
+    /// Past their grace period, and nothing leads to them: to be drained in this order.
+    past: VecDeque<Arc<Installed>>,
     /// Somebody waits: do not gather.
     urgent: bool,
     running: bool,
+    /// The reclaimer waits for the first work.
+    idle: bool,
+    /// Threads in [`wait_until`].
+    waiters: usize,
 }
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     deferred: Vec::new(),
     waiting: Vec::new(),
     due: VecDeque::new(),
+    past: VecDeque::new(),
     urgent: false,
     running: false,
+    idle: false,
+    waiters: 0,
 });
 static WORK: Condvar = Condvar::new();
+/// Threads in [`wait_until`] wait here, with the queue's lock.
+static DONE: Condvar = Condvar::new();
 static GRACE_PERIODS: AtomicU64 = AtomicU64::new(0);
 
 /// How many grace periods have ended.
@@ -57,35 +89,74 @@ pub(crate) fn grace_periods() -> u64 {
 
 /// Defers work past a grace period that begins after this call. What the work frees has been made
 /// unreachable already.
-pub(crate) fn defer(work: Deferred) {
-    let mut queue = QUEUE.lock();
-    queue.deferred.push(work);
-    ensure_running(&mut queue);
-    WORK.notify_one();
+///
+/// It adds the instances that nobody is inside any more to the list that it is given.
+pub(crate) fn defer(work: impl FnOnce(&mut Vec<Arc<Installed>>) + Send + 'static) {
+    push(Deferred::Other(Box::new(work)));
 }
 
-/// Asks for a grace period now rather than soon.
-pub(crate) fn hurry() {
-    let mut queue = QUEUE.lock();
-    queue.urgent = true;
-    ensure_running(&mut queue);
-    WORK.notify_one();
+/// As [`defer`], for slots.
+pub(crate) fn defer_commit(commit: Committed) {
+    push(Deferred::Commit(commit));
 }
 
-fn ensure_running(queue: &mut Queue) {
+fn push(deferred: Deferred) {
+    let mut queue = lock(&QUEUE);
+    queue.deferred.push(deferred);
+    // A system call, which a writer in a hurry is spared while the reclaimer is awake.
+    let wake = core::mem::take(&mut queue.idle);
+    let failed = ensure_running(&mut queue);
+    drop(queue);
+    if wake {
+        WORK.notify_one();
+    }
+    report(failed);
+}
+
+/// Asks for grace periods now rather than soon, and waits until `done`, which some deferred work brings about. Whether
+/// it did before `deadline`.
+pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+    let mut queue = lock(&QUEUE);
+    while !done() {
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return false;
+        }
+        queue.urgent = true;
+        let failed = ensure_running(&mut queue);
+        WORK.notify_one();
+        // Without a reclaimer, nobody wakes this thread: it tries again.
+        let retry = failed.is_some().then(|| now + RETRY);
+        queue.waiters += 1;
+        (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).min());
+        queue.waiters -= 1;
+        if failed.is_some() {
+            drop(queue);
+            report(failed);
+            queue = lock(&QUEUE);
+        }
+    }
+    true
+}
+
+/// Starts the reclaimer where there is none. Why that failed.
+fn ensure_running(queue: &mut Queue) -> Option<std::io::Error> {
     if queue.running {
-        return;
+        return None;
     }
     // Before there is a thread that a child would not have.
     #[cfg(target_os = "linux")]
     crate::sys::fork::register();
     let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(run);
-    match spawned {
-        Ok(_) => queue.running = true,
-        // Nothing is lost: what is deferred stays in the queue, and the next call tries again.
-        Err(error) => {
-            tracing::warn!(target: "hotcall", %error, "the reclaimer could not be started; will retry")
-        }
+    queue.running = spawned.is_ok();
+    spawned.err()
+}
+
+/// Without the queue's lock: a subscriber may itself be behind a slot. Nothing is lost: what is deferred stays in the
+/// queue, and the next call tries again.
+fn report(failed: Option<std::io::Error>) {
+    if let Some(error) = failed {
+        tracing::warn!(target: "hotcall", %error, "the reclaimer could not be started; will retry");
     }
 }
 
@@ -105,32 +176,82 @@ fn run() {
         wait_for_work();
         wait_for_grace_period();
         {
-            let mut queue = QUEUE.lock();
+            let mut queue = lock(&QUEUE);
             let past = core::mem::take(&mut queue.waiting);
             queue.due.extend(past);
         }
-        while let Some(work) = next_due() {
-            // A plugin's destructor may panic: its plugin is gone, the others are still to be freed.
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
-                tracing::error!(target: "hotcall", "a replaced plugin panicked in its destructor");
-            }
-        }
+        while run_next() {}
     }
 }
 
-fn next_due() -> Option<Deferred> {
-    QUEUE.lock().due.pop_front()
+/// Does what is due next. Whether there was any.
+fn run_next() -> bool {
+    {
+        let _no_fork = gated::pass();
+        let mut commits = Vec::new();
+        let mut other = None;
+        {
+            let mut queue = lock(&QUEUE);
+            while other.is_none() && commits.len() < TOGETHER {
+                match queue.due.pop_front() {
+                    Some(Deferred::Commit(commit)) => commits.push(commit),
+                    Some(Deferred::Other(work)) => other = Some(work),
+                    None => break,
+                }
+            }
+        }
+        if commits.is_empty() && other.is_none() {
+            return false;
+        }
+        let mut past = Vec::new();
+        if !commits.is_empty() {
+            finish(commits, &mut past);
+        }
+        if let Some(work) = other {
+            work(&mut past);
+        }
+        lock(&QUEUE).past.extend(past);
+    }
+    while drain_next() {}
+    true
+}
+
+/// Drains until one is to be dropped, and drops that: those before it are dropped by then. Whether there was any.
+fn drain_next() -> bool {
+    let mut drained = 0;
+    let mut instance = None;
+    {
+        let _no_fork = gated::pass();
+        let mut queue = lock(&QUEUE);
+        while instance.is_none() && drained < TOGETHER {
+            let Some(next) = queue.past.pop_front() else { break };
+            instance = next.drain();
+            drained += 1;
+        }
+        if queue.waiters != 0 {
+            DONE.notify_all();
+        }
+    }
+    // The user's code, which finds nothing locked.
+    if let Some(instance) = instance {
+        drop_drained(instance);
+    }
+    drained != 0
 }
 
 fn wait_for_work() {
-    let mut queue = QUEUE.lock();
+    let mut queue = lock(&QUEUE);
     while queue.deferred.is_empty() {
         queue.urgent = false;
-        WORK.wait(&mut queue);
+        queue.idle = true;
+        (queue, _) = wait(&WORK, queue, None);
     }
+    queue.idle = false;
     let deadline = Instant::now() + GATHER;
     while !queue.urgent {
-        if WORK.wait_until(&mut queue, deadline).timed_out() {
+        let timed_out;
+        (queue, timed_out) = wait(&WORK, queue, Some(deadline));
+        if timed_out {
             break;
         }
     }
@@ -145,7 +266,7 @@ thread_local! {
 
 /// Keeps the reclaimer out until the fork is over.
 pub(crate) fn before_fork() {
-    FORKING.set(Some(QUEUE.lock()));
+    FORKING.set(Some(lock(&QUEUE)));
 }
 
 pub(crate) fn after_fork_in_parent() {
@@ -160,6 +281,8 @@ pub(crate) fn after_fork_in_child() {
     queue.deferred.extend(waiting);
     queue.deferred.extend(due);
     queue.running = false;
+    queue.idle = false;
+    queue.waiters = 0;
 }
 
 /// Waits until every guard and every section that was there at the call is gone.

@@ -4,16 +4,15 @@
 //! caller can see. *Publish* is stores that cannot fail, then one heavy barrier. *Finish* hands out what was
 //! replaced and defers its release past a grace period.
 
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
-
-use crate::lock::{Mutex, MutexGuard};
 
 use super::SlotCore;
 use super::backend::Writer;
 use super::inspect::News;
 use crate::error::Error;
+use crate::gated::{Gated, GatedGuard};
 use crate::installed::{Installed, RETIRED};
 use crate::instance::RawInstance;
 
@@ -30,12 +29,12 @@ impl Change {
     }
 
     fn into_instance(self) -> Option<RawInstance> {
-        self.new.take_unpublished()
+        self.new.take_unretired()
     }
 }
 
 /// All writers, one at a time.
-static WRITER: Mutex<Writer> = Mutex::new(Writer::new());
+static WRITER: Gated<Writer> = Gated::new(Writer::new());
 
 thread_local! {
     static WRITING: Cell<bool> = const { Cell::new(false) };
@@ -48,7 +47,7 @@ pub(crate) fn is_writing() -> bool {
 
 /// The writers' lock, and the mark that this thread holds it.
 pub(crate) struct Writing {
-    writer: MutexGuard<'static, Writer>,
+    writer: GatedGuard<'static, Writer>,
 }
 
 impl Writing {
@@ -86,40 +85,31 @@ impl Drop for Writing {
     }
 }
 
-thread_local! {
-    /// In the handlers of a fork: the lock, held from the first to the last. Nothing where the thread that
-    /// forks is itself writing: then it has the lock anyway.
-    static FORKING: RefCell<Option<Writing>> = const { RefCell::new(None) };
-}
-
-/// Keeps writers out until the fork is over.
+/// In the handlers of a fork. Other writers are kept out: see [`crate::gated`].
 #[cfg(target_os = "linux")]
 pub(crate) fn before_fork() {
-    FORKING.set(Writing::begin().ok());
     with_locked_writer(Writer::before_fork);
 }
 
 #[cfg(target_os = "linux")]
 pub(crate) fn after_fork_in_parent() {
     with_locked_writer(Writer::after_fork_in_parent);
-    drop(FORKING.take());
 }
 
 #[cfg(target_os = "linux")]
 pub(crate) fn after_fork_in_child() {
     with_locked_writer(Writer::after_fork_in_child);
-    drop(FORKING.take());
 }
 
 #[cfg(target_os = "linux")]
 fn with_locked_writer(work: impl FnOnce(&mut Writer)) {
-    FORKING.with_borrow_mut(|writing| match writing {
-        Some(writing) => work(writing),
+    match Writing::begin() {
+        Ok(mut writing) => work(&mut writing),
         // SAFETY: this thread has the lock, and is inside the closure of `replace_with`, which it called without
         // using the writer: nobody touches it until that returns.
         #[allow(unsafe_code)]
-        None => work(unsafe { &mut *WRITER.data_ptr() }),
-    });
+        Err(_) => work(unsafe { &mut *WRITER.data_ptr() }),
+    }
 }
 
 /// Commits one change.

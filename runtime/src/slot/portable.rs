@@ -135,7 +135,7 @@ impl Writer {
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
         let old: Vec<_> = changes.into_iter().map(|Change { slot, new }| slot.install(new)).collect();
         let replaced = old.clone();
-        reclaimer::defer(Box::new(move || replaced.iter().for_each(|installed| installed.drain())));
+        reclaimer::defer_commit(Committed { replaced });
         Ok(old)
     }
 
@@ -150,6 +150,16 @@ impl Writer {
     pub(crate) fn counts(&mut self) -> Counts {
         Counts::default()
     }
+}
+
+/// A commit that took effect: what is left to do a grace period later.
+pub(crate) struct Committed {
+    replaced: Vec<Arc<Installed>>,
+}
+
+/// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
+pub(crate) fn finish(commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
+    past.extend(commits.into_iter().flat_map(|commit| commit.replaced));
 }
 
 /// For tests: everything emitted, which is nothing.

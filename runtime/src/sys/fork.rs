@@ -28,6 +28,8 @@ pub(crate) fn register() {
 }
 
 extern "C" fn prepare() {
+    // Waits until no thread holds a lock of a writer's, an arena's, a chain's or a library's.
+    crate::gated::before_fork();
     crate::slot::commit::before_fork();
     crate::quiesce::reclaimer::before_fork();
     crate::quiesce::guard::before_fork();
@@ -41,12 +43,15 @@ extern "C" fn parent() {
     crate::quiesce::guard::after_fork_in_parent();
     crate::quiesce::reclaimer::after_fork_in_parent();
     crate::slot::commit::after_fork_in_parent();
+    crate::gated::after_fork();
 }
 
 extern "C" fn child() {
+    crate::gated::after_fork_in_child();
     #[cfg(patched)]
     crate::arena::shared::after_fork_in_child();
     crate::quiesce::after_fork_in_child();
     crate::quiesce::reclaimer::after_fork_in_child();
     crate::slot::commit::after_fork_in_child();
+    crate::gated::after_fork();
 }

@@ -5,14 +5,13 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::assembler::{Marked, Placed};
 use super::route::{Route, Shared};
 use super::signature::Signature;
 use super::site::Site;
 use crate::arena::Block;
 use crate::error::Error;
+use crate::gated::Gated;
 use crate::quiesce::{Guard, SlowSection, reclaimer, section};
 use crate::{arch, arena::ExecAddr};
 
@@ -34,7 +33,7 @@ pub(super) struct Owner {
     shared: Arc<Shared>,
     block: Option<Block>,
     len: usize,
-    states: Vec<(usize, Mutex<State>)>,
+    states: Vec<(usize, Gated<State>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -47,7 +46,7 @@ impl Code {
     pub(super) fn new(shared: Arc<Shared>, block: Block, len: usize, sites: Vec<Placed>) -> Self {
         shared.sites.fetch_add(sites.len(), Ordering::Relaxed);
         let state = |placed: Placed| {
-            (placed.offset, Mutex::new(State { target: placed.target, route: placed.route }))
+            (placed.offset, Gated::new(State { target: placed.target, route: placed.route }))
         };
         let states = sites.into_iter().map(state).collect();
         Self { owner: Arc::new(Owner { shared, block: Some(block), len, states }) }
@@ -140,7 +139,7 @@ impl Owner {
         section::heavy_barrier();
         if old.route.trampoline.is_some() {
             let shared = Arc::clone(&self.shared);
-            reclaimer::defer(Box::new(move || shared.leave(old.route)));
+            reclaimer::defer(move |_| shared.leave(old.route));
         }
         Ok(())
     }
@@ -153,10 +152,10 @@ impl Drop for Owner {
         let routes: Vec<_> = self.states.iter().map(|(_, state)| state.lock().route).collect();
         self.shared.sites.fetch_sub(routes.len(), Ordering::Relaxed);
         // Whoever is inside is so under a guard or in a section.
-        reclaimer::defer(Box::new(move || {
+        reclaimer::defer(move |_| {
             shared.heap.release(block);
             routes.into_iter().for_each(|route| shared.leave(route));
-        }));
+        });
     }
 }
 

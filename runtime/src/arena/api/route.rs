@@ -4,18 +4,17 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::arch;
 use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
 use crate::error::{Error, MemoryError};
+use crate::gated::Gated;
 
 /// What the handles of one arena share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) heap: Arc<SharedHeap>,
     /// By target: the trampoline, and how many sites lead to it.
-    trampolines: Mutex<HashMap<usize, (Block, usize)>>,
+    trampolines: Gated<HashMap<usize, (Block, usize)>>,
     pub(super) sites: AtomicUsize,
     /// Where the arena was asked to be.
     near: usize,
@@ -30,7 +29,7 @@ pub(super) struct Route {
 
 impl Shared {
     pub(super) fn new(heap: CodeHeap, near: usize) -> Arc<Self> {
-        let (trampolines, sites) = (Mutex::default(), AtomicUsize::new(0));
+        let (trampolines, sites) = (Gated::default(), AtomicUsize::new(0));
         Arc::new(Self { heap: SharedHeap::new(heap), trampolines, sites, near })
     }
 

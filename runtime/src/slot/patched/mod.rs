@@ -59,8 +59,8 @@ use crate::instance::RawInstance;
 use crate::interface::{Code, Table};
 
 pub use callers::patch_callers;
-pub(crate) use writer::Writer;
 pub use writer::emitted;
+pub(crate) use writer::{Committed, Writer, finish};
 
 /// The part of a slot that does not depend on its interface.
 ///

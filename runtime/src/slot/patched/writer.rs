@@ -136,7 +136,7 @@ impl Writer {
         if sabotage::is(Sabotage::SettleAtOnce) {
             unused.extend(self.settle(&settle));
         }
-        reclaimer::defer(Box::new(move || after_grace_period(&replaced, unused, &settle)));
+        reclaimer::defer_commit(Committed { replaced, unused, settle });
         Ok(old)
     }
 
@@ -452,32 +452,40 @@ impl Site {
     }
 }
 
-/// A grace period has passed since the commit: nobody is inside what it replaced.
-fn after_grace_period(replaced: &[Arc<Installed>], unused: Vec<Unused>, settle: &[(usize, u64)]) {
+/// A commit that took effect: what is left to do a grace period later.
+pub(crate) struct Committed {
+    replaced: Vec<Arc<Installed>>,
+    unused: Vec<Unused>,
+    settle: Vec<(usize, u64)>,
+}
+
+/// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
+pub(crate) fn finish(mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
     if let Ok(mut writer) = Writing::begin() {
-        unused.into_iter().for_each(|one| writer.release(one));
-        let thunks = writer.settle(settle);
+        let mut thunks = Vec::new();
+        for commit in &mut commits {
+            commit.unused.drain(..).for_each(|one| writer.release(one));
+            thunks.extend(writer.settle(&commit.settle));
+        }
         drop(writer);
         release_later(thunks);
     }
-    for installed in replaced {
-        installed.drain();
-    }
+    past.extend(commits.into_iter().flat_map(|commit| commit.replaced));
 }
 
 /// Releases what settling has made unused, a grace period later, and lets code memory be reused after one more.
 fn release_later(unused: Vec<Unused>) {
-    reclaimer::defer(Box::new(move || {
+    reclaimer::defer(move |_| {
         let Ok(mut writer) = Writing::begin() else { return };
         unused.into_iter().for_each(|one| writer.release(one));
         let marks = writer.marks();
         drop(writer);
         // What is released is `int3` now. Before it becomes other code, every core drops what it prefetched of
         // the old: the barrier that begins the next grace period.
-        reclaimer::defer(Box::new(move || {
+        reclaimer::defer(move |_| {
             if let Ok(mut writer) = Writing::begin() {
                 writer.recycle(marks);
             }
-        }));
-    }));
+        });
+    });
 }

@@ -1,5 +1,6 @@
 //! Several slots at once: one barrier, and all or nothing.
 
+use core::cell::Cell;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -133,7 +134,14 @@ impl RetiredBatch {
             if quiesce::would_deadlock() {
                 return Err(self);
             }
-            reclaimer::wait_until(|| self.is_drained(), None);
+            // They drain in this order: what was found drained is not looked at again.
+            let drained = Cell::new(0);
+            let all = || {
+                let more = self.installed[drained.get()..].iter().take_while(|one| one.is_drained()).count();
+                drained.set(drained.get() + more);
+                drained.get() == self.installed.len()
+            };
+            reclaimer::wait_until(all, None);
         }
         // Dropping `self` drops them here.
         Ok(())

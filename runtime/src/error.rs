@@ -27,6 +27,11 @@ pub enum Error {
     },
     /// The [`Patched`](crate::Patched) that a [`Remote`](crate::Remote) belongs to is gone.
     HandleDropped,
+    /// A plugin may call this slot of the program's, and may not replace what it holds.
+    SlotOfHost {
+        /// The slot.
+        slot: &'static str,
+    },
 }
 
 /// Why executable memory could not be had.
@@ -240,6 +245,11 @@ impl fmt::Display for Error {
                 "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
                  `batch` or a tracing event of one; begin it after they return",
             ),
+            Self::SlotOfHost { slot } => write!(
+                f,
+                "`{slot}` is the program's: a plugin calls it, and the program replaces what it holds; let the program \
+                 install it, or declare a slot of the plugin's own"
+            ),
             Self::HandleDropped => {
                 f.write_str("the handle that this remote belongs to was dropped: nobody is left to call the instance")
             }
@@ -344,7 +354,7 @@ impl std::error::Error for Error {
             Self::Memory(error) => Some(error),
             Self::Image(error) => Some(error),
             Self::Plugin(error) => Some(error),
-            Self::Reentrant | Self::HandleDropped | Self::NoElement { .. } => None,
+            Self::Reentrant | Self::HandleDropped | Self::SlotOfHost { .. } | Self::NoElement { .. } => None,
         }
     }
 }

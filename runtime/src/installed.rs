@@ -15,8 +15,11 @@ pub(crate) static FREED: AtomicU64 = AtomicU64::new(0);
 /// `data` and `table` are copies for readers, who are protected by a section or a guard. The instance itself is handed
 /// on by two marks, without a lock: a batch retires ten thousand of these, and a fork may come at any moment.
 ///
+/// `repr(C)`: libraries that are linked read the copies of what the program installs.
+///
 /// Invariant: `instance` is touched by whoever changed `marks` so that both are set, and by nobody else. They are never
 /// unset.
+#[repr(C)]
 pub(crate) struct Installed {
     data: *mut (),
     /// Those of `table`: one load less for a handle's call.

@@ -37,6 +37,7 @@ impl Code {
 
 /// One method of an interface: what a plugin must agree on.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Method {
     /// The method's name.
     pub name: &'static str,
@@ -48,6 +49,7 @@ pub struct Method {
 
 /// What a trait looks like from outside: compared, byte by byte, before a plugin's code is let in.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Description {
     /// The interface as written: `dyn Effect`.
     pub name: &'static str,

@@ -6,6 +6,7 @@
 /// What to switch off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[cfg_attr(not(patched), allow(dead_code, reason = "the portable backend has fewer mechanisms"))]
 pub enum Sabotage {
     /// Grace periods end at once.
     NoQuiescence = 1,
@@ -15,6 +16,8 @@ pub enum Sabotage {
     SettleAtOnce = 3,
     /// The per-call section announces itself where nobody looks.
     UnlistedSections = 4,
+    /// Calls of linked libraries are not waited for.
+    UnlinkedReaders = 5,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -172,6 +172,8 @@ fn controls() -> Vec<&'static str> {
     let all = negative::ALL.iter().map(|(name, _)| *name);
     all.filter(|name| match *name {
         "no-quiescence" => true,
+        // No library is linked here: see `host_slots`.
+        "unlinked-readers" => false,
         // Without a barrier nobody is interrupted inside a thunk, and the freed ones are rarely hit.
         _ => patched && asymmetric,
     })

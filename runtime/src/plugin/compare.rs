@@ -41,6 +41,36 @@ pub(super) fn difference(library: &InterfaceRecord, host: &Description) -> Optio
     None
 }
 
+/// The same for two that are at hand: what the library has, and what the host has.
+#[cfg(patched)]
+pub(crate) fn description_difference(library: &Description, host: &Description) -> Option<(String, String)> {
+    let found = difference(&InterfaceRecord::of(library), host)?;
+    Some((found.library, found.host))
+}
+
+#[cfg(any(patched, test))]
+impl InterfaceRecord {
+    fn of(description: &Description) -> Self {
+        let layout = |method: &Method| {
+            method.layout.iter().map(|&(size, alignment)| (size as u64, alignment as u64)).collect()
+        };
+        Self {
+            name: description.name.into(),
+            crate_name: description.crate_name.into(),
+            crate_version: description.crate_version.into(),
+            methods: description
+                .methods
+                .iter()
+                .map(|method| MethodRecord {
+                    name: method.name.into(),
+                    signature: method.signature.into(),
+                    layout: layout(method),
+                })
+                .collect(),
+        }
+    }
+}
+
 /// A method of either side, in one form.
 #[derive(Clone, PartialEq, Eq)]
 struct View<'a> {
@@ -90,20 +120,7 @@ mod tests {
     };
 
     fn theirs() -> InterfaceRecord {
-        InterfaceRecord {
-            name: OURS.name.into(),
-            crate_name: OURS.crate_name.into(),
-            crate_version: OURS.crate_version.into(),
-            methods: OURS
-                .methods
-                .iter()
-                .map(|method| MethodRecord {
-                    name: method.name.into(),
-                    signature: method.signature.into(),
-                    layout: method.layout.iter().map(|&(size, align)| (size as u64, align as u64)).collect(),
-                })
-                .collect(),
-        }
+        InterfaceRecord::of(&OURS)
     }
 
     fn sides(library: &InterfaceRecord) -> (String, String) {

@@ -88,6 +88,8 @@ struct Inner {
     copy: Gated<Option<PrivateCopy>>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
+    /// Slots of it follow the program's: it stays.
+    linked: AtomicBool,
 }
 
 /// One plugin that a library exports.
@@ -177,6 +179,7 @@ impl Library {
                 copy: Gated::new(Some(copy)),
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
+                linked: AtomicBool::new(false),
             }),
         })
     }
@@ -239,7 +242,7 @@ impl Library {
     /// last of them: that may be the thread that reclaims what was replaced.
     ///
     /// The dynamic linker may still keep it, for instance while a thread-local destructor of the library has
-    /// to run. Then it stays as if this had not been called.
+    /// to run. Then it stays as if this had not been called. So does a library that calls slots of the program.
     ///
     /// ```no_run
     /// # let library = unsafe { hotcall::Library::open("libreverb.so") }?;
@@ -340,29 +343,46 @@ impl Inner {
     }
 
     /// Loads the library, once. What [`Agreed`] proves is why its code may run.
-    fn load(&self, _proof: &Agreed<'_>) -> Result<&Loaded, String> {
+    fn load(&self, proof: &Agreed<'_>) -> Result<&Loaded, String> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
         let mut slot = self.copy.lock();
         let Some(copy) = slot.take() else {
-            // Another thread was faster. A loader that panicked in the dynamic linker leaves neither.
-            return self.loaded.get().ok_or_else(|| "an attempt to load it did not return".to_owned());
+            // Another thread was faster; or linking was refused; or a constructor of the ELF file did not return.
+            return self.loaded.get().ok_or_else(|| "an earlier attempt to load it failed".to_owned());
         };
         // SAFETY: the promise of `Library::open`.
         let loaded = unsafe { Loaded::load(copy) }.map_err(|(copy, reason)| {
             *slot = Some(copy);
             reason
         })?;
-        tracing::info!(target: TARGET, path = %self.path.display(), exports = self.exports.len(), "plugin loaded");
+        let slots = self.link(&loaded, proof)?;
+        let path = self.path.display();
+        tracing::info!(target: TARGET, %path, exports = self.exports.len(), slots, "plugin loaded");
         Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    /// Has the library's slots follow those of the same name in the program, before anything of it calls them. How many.
+    #[cfg(patched)]
+    fn link(&self, loaded: &Loaded, proof: &Agreed<'_>) -> Result<usize, String> {
+        // SAFETY: as in `Library::entry`.
+        let entry = unsafe { loaded.entry(&proof.0.header.entry) }?;
+        let slots = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;
+        self.linked.store(slots != 0, Ordering::Relaxed);
+        Ok(slots)
+    }
+
+    #[cfg(not(patched))]
+    fn link(&self, _: &Loaded, _: &Agreed<'_>) -> Result<usize, String> {
+        Ok(0)
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // Partner: `Library::unload_when_drained`.
-        let unload = *self.unload.get_mut();
+        let unload = *self.unload.get_mut() && !*self.linked.get_mut();
         if let Some(loaded) = self.loaded.take().filter(|_| unload) {
             tracing::info!(target: TARGET, path = %self.path.display(), "plugin unloaded");
             // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of

@@ -56,6 +56,8 @@ mod load;
 #[cfg(test)]
 mod testing;
 
+#[cfg(patched)]
+pub(crate) use compare::description_difference;
 pub use library::{Export, Library};
 
 #[cfg(not(target_os = "linux"))]

@@ -5,6 +5,8 @@
 //! [`reclaimer`] runs the grace periods.
 
 pub(crate) mod guard;
+#[cfg(patched)]
+pub(crate) mod linked;
 pub(crate) mod reclaimer;
 #[cfg(patched)]
 pub(crate) mod record;

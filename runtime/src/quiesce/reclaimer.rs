@@ -293,6 +293,15 @@ fn wait_for_grace_period() {
     }
     // W2 and W3 of `record`: everything deferred so far was made unreachable by stores before this.
     section::heavy_barrier();
+    wait_for_readers();
+    #[cfg(patched)]
+    super::linked::wait_for_readers();
+    GRACE_PERIODS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Waits until the sections and the guards of this copy of hotcall that are there at the call are gone. The caller has
+/// passed the heavy barrier.
+pub(crate) fn wait_for_readers() {
     let mut sections = section::begin_phase();
     let mut pause = Backoff::new();
     guard::wait_until_passed(|| pause.snooze());
@@ -300,7 +309,6 @@ fn wait_for_grace_period() {
     while !sections.have_passed() {
         pause.snooze();
     }
-    GRACE_PERIODS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Yields a few times, then sleeps longer and longer, up to a millisecond.

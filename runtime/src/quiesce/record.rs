@@ -9,7 +9,7 @@
 //! # Idea
 //!
 //! Each thread owns a *record* of two words. `state` is 0 outside any call, else the *phase* in which the
-//! outermost call began. `now` is the phase that the thread is to announce; only the reclaimer writes it.
+//! outermost call began. `now` is the phase that the thread is to announce; only reclaimers write it.
 //!
 //! ```text
 //!   caller                                  writer, then reclaimer
@@ -24,7 +24,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Only its owner writes `state`; only the reclaimer writes `now`, and phases only grow.
+//! 1. Only its owner writes `state`; only reclaimers write `now` (this runtime's, and those of runtimes whose slots are
+//!    called from here), and phases only grow.
 //! 2. Between C1 and C3 of an outermost call, `state` is the phase that C1 stored: nested calls find it
 //!    nonzero and leave it alone.
 //!

@@ -89,7 +89,7 @@ pub(crate) fn owned() -> usize {
 /// Begins a phase in every record, and in those yet to be claimed.
 pub(crate) fn begin_phase(phase: usize) {
     // Before the records: a thread that claims one now either is walked over below or reads this.
-    PHASE.store(phase, Ordering::SeqCst);
+    PHASE.fetch_max(phase, Ordering::SeqCst);
     for record in records() {
         record.begin_phase(phase);
     }

@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use super::guard::{self, Guard};
+use super::linked;
 use super::record::{OUTSIDE, Record, UNREGISTERED};
 use super::registry;
 use crate::sys::barrier;
@@ -123,6 +124,11 @@ impl SlowSection {
 
 /// Whether the calling thread is inside a call or holds a guard: then it must not wait for a grace period.
 pub(crate) fn is_protected() -> bool {
+    is_protected_here() || linked::is_protected()
+}
+
+/// The same, as far as this copy of hotcall knows.
+pub(crate) fn is_protected_here() -> bool {
     let state = registry::current().state();
     (state != OUTSIDE && state != UNREGISTERED) || guard::is_pinned()
 }
@@ -134,9 +140,15 @@ pub(crate) fn heavy_barrier() {
     if barrier::is_available() {
         barrier::heavy();
     } else {
-        // SeqCst, partner of the load in `serialise_if_stale`.
-        CODE_VERSION.fetch_add(1, Ordering::SeqCst);
+        code_written();
+        linked::code_written();
     }
+}
+
+/// Pinned sections that begin from now on serialise their cores first.
+pub(crate) fn code_written() {
+    // SeqCst, partner of the load in `serialise_if_stale`.
+    CODE_VERSION.fetch_add(1, Ordering::SeqCst);
 }
 
 /// Where no `membarrier` is to be had: serialises the calling core if code was written since it last did.
@@ -160,7 +172,8 @@ pub(crate) struct Passing {
     waiting: Vec<&'static Record>,
 }
 
-/// W3 of [`super::record`]: begins a phase. Only the reclaimer calls it, after a heavy barrier.
+/// W3 of [`super::record`]: begins a phase. A reclaimer calls it, its own or that of a linked runtime, after a heavy
+/// barrier.
 pub(crate) fn begin_phase() -> Passing {
     static LAST: AtomicUsize = AtomicUsize::new(super::record::FIRST_PHASE);
     let phase = LAST.fetch_add(1, Ordering::Relaxed) + 1;

@@ -130,6 +130,7 @@ pub(crate) fn commit_with(
 ) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
     let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
     let mut writing = Writing::begin().map_err(|error| (error, None))?;
+    slot.check_is_own().map_err(|error| (error, None))?;
     let old = slot.installed();
     let change = Change::new(slot, make(&old));
     let result = commit_locked(&mut writing, vec![change]);

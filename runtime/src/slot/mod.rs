@@ -111,7 +111,8 @@ impl<D: Definition> Slot<D> {
     #[must_use]
     pub const fn __new<T: Sync + 'static>(default: &'static T) -> Self {
         let data = NonNull::from_ref(default).cast();
-        let core = SlotCore::new(D::NAME, data, D::TABLE, <D::Interface as Stubs<D>>::STUBS);
+        let description = const { &<D::Interface as Interface>::DESCRIPTION };
+        let core = SlotCore::new(D::NAME, description, data, D::TABLE, <D::Interface as Stubs<D>>::STUBS);
         Self { core, definition: PhantomData }
     }
 

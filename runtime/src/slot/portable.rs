@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
-use crate::interface::{Code, Table};
+use crate::interface::{Code, Description, Table};
 use crate::quiesce::reclaimer;
 use crate::slot::commit::{Change, Outcome};
 use crate::slot::inspect::{Counts, Emitted, News};
@@ -37,6 +37,7 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        _description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
         _stubs: &'static [Code],
@@ -80,6 +81,11 @@ impl SlotCore {
         unsafe { Arc::increment_strong_count(installed) };
         // SAFETY: as above; the count has just been made.
         unsafe { Arc::from_raw(installed) }
+    }
+
+    /// Refuses a slot of another's: in this backend there is none.
+    pub(crate) fn check_is_own(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     fn install(&self, new: Arc<Installed>) -> Arc<Installed> {

@@ -8,6 +8,7 @@
 
 use core::ffi::{CStr, c_int, c_void};
 
+use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
 
 /// What a stub says of itself. Written by the assembler, in [`crate::stub!`](crate::__stub).
@@ -19,15 +20,17 @@ pub(crate) struct SiteRecord {
     /// Gives the slot, in the runtime that `runtime` names.
     pub(crate) slot: extern "C" fn() -> &'static SlotCore,
     /// Which copy of hotcall the stub was compiled with: each shared library may have its own.
-    pub(crate) runtime: extern "C" fn(),
+    pub(crate) runtime: extern "C" fn() -> &'static Runtime,
     /// The method's index in its interface.
     pub(crate) method: usize,
 }
 
-/// Names this copy of hotcall. Every stub's record carries its address.
+/// Names this copy of hotcall, and says how others reach it. Every stub's record carries its address.
 #[doc(hidden)]
 #[inline(never)]
-pub extern "C" fn runtime_anchor() {}
+pub extern "C" fn runtime_anchor() -> &'static Runtime {
+    &OWN
+}
 
 const OWNER: &[u8] = b"hotcall\0";
 const TYPE_SITES: u32 = 1;
@@ -50,6 +53,13 @@ pub(crate) struct Image {
     pub(crate) code: Vec<&'static [u8]>,
     /// Where its functions begin.
     pub(crate) functions: Functions,
+}
+
+impl Image {
+    /// Whether its code has the address.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        self.code.iter().any(|code| code.as_ptr_range().contains(&core::ptr::without_provenance(address)))
+    }
 }
 
 /// How many images have been loaded so far.

@@ -44,6 +44,7 @@
 //! displacement, and `this` is a constant.
 
 mod callers;
+mod link;
 mod sites;
 mod stub;
 mod writer;
@@ -51,27 +52,35 @@ mod writer;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::Arc;
 
 use crate::installed::Installed;
 use crate::instance::RawInstance;
-use crate::interface::{Code, Table};
+use crate::interface::{Code, Description, Table};
 
 pub use callers::patch_callers;
+pub(crate) use link::link;
 pub use writer::emitted;
 pub(crate) use writer::{Committed, Writer, finish};
 
 /// The part of a slot that does not depend on its interface.
 ///
 /// Invariants: those of this module's head, and:
-/// 5. `installed` is null, for the default, or a pointer from `Arc::into_raw` whose count the slot holds.
+/// 5. `installed` is null, for the default, or a pointer from `Arc::into_raw` whose count the slot holds; where `linked`,
+///    the count is held by the slot of the program that this one follows.
+///
+/// `repr(C)`: the program writes to the slots of libraries that are linked.
+#[repr(C)]
 pub struct SlotCore {
     this: AtomicPtr<()>,
     installed: AtomicPtr<Installed>,
     /// Where the writer keeps the slot's sites, plus one; 0 before the first replacement.
     id: AtomicU32,
+    /// It follows the slot of this name in the program: see [`link`].
+    linked: AtomicBool,
     name: &'static str,
+    description: &'static Description,
     default_data: NonNull<()>,
     default_table: &'static Table,
     /// The stubs that were compiled where the slot was declared: so there is one of each method.
@@ -86,6 +95,7 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
         stubs: &'static [Code],
@@ -94,7 +104,9 @@ impl SlotCore {
             this: AtomicPtr::new(default_data.as_ptr()),
             installed: AtomicPtr::new(ptr::null_mut()),
             id: AtomicU32::new(0),
+            linked: AtomicBool::new(false),
             name,
+            description,
             default_data,
             default_table,
             stubs,

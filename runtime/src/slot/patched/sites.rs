@@ -176,7 +176,8 @@ pub(super) struct Images {
     loads: u64,
     tables: Vec<usize>,
     pub(super) regions: Vec<Region>,
-    found: HashMap<usize, Vec<Found>>,
+    /// By the slot's address.
+    found: HashMap<usize, (&'static SlotCore, Vec<Found>)>,
 }
 
 impl Images {
@@ -203,17 +204,25 @@ impl Images {
     }
 
     fn look_at(&mut self, image: &Image, fresh: &mut Vec<(&'static SlotCore, Found)>) -> Result<(), Error> {
-        let anchor = image::runtime_anchor as extern "C" fn();
-        let is_ours = |record: &&SiteRecord| ptr::fn_addr_eq(record.runtime, anchor);
-        let ours: Vec<_> = image.records.iter().filter(is_ours).collect();
-        let Some(first) = ours.iter().map(|record| record.site).min() else { return Ok(()) };
-        let last = ours.iter().map(|record| record.site).max().unwrap_or(first);
+        let ours = image.records.iter().filter(|record| is_ours(record));
+        let ours: Vec<_> = ours.map(|record| (record, (record.slot)())).collect();
+        self.add_region(image, &ours, fresh)
+    }
+
+    /// Makes a region of those of an image's records, each with the slot that it belongs to.
+    pub(super) fn add_region(
+        &mut self,
+        image: &Image,
+        records: &[(&'static SiteRecord, &'static SlotCore)],
+        fresh: &mut Vec<(&'static SlotCore, Found)>,
+    ) -> Result<(), Error> {
+        let Some(first) = records.iter().map(|(record, _)| record.site).min() else { return Ok(()) };
+        let last = records.iter().map(|(record, _)| record.site).max().unwrap_or(first);
         let region = self.regions.len();
-        let mut stubs = HashMap::with_capacity(ours.len());
-        for record in &ours {
+        let mut stubs = HashMap::with_capacity(records.len());
+        for &(record, slot) in records {
             let exec = ExecAddr::new(record.site);
             check_stub(exec)?;
-            let slot = (record.slot)();
             // Callers go to the stub's first instruction, the padding before the jump.
             let entry = record.site - arch::SITE_OFFSET;
             if let Some((other, method)) = stubs.insert(entry, (slot, record.method))
@@ -248,14 +257,20 @@ impl Images {
         Ok(())
     }
 
+    /// Slots that have stubs and have not been replaced yet.
+    pub(super) fn untouched(&self) -> impl Iterator<Item = &'static SlotCore> {
+        self.found.values().map(|(slot, _)| *slot)
+    }
+
     /// Keeps stubs of a slot that has not been replaced yet.
     pub(super) fn keep(&mut self, slot: &'static SlotCore, found: Found) {
-        self.found.entry(ptr::from_ref(slot).addr()).or_default().push(found);
+        self.found.entry(ptr::from_ref(slot).addr()).or_insert((slot, Vec::new())).1.push(found);
     }
 
     /// The stubs of a slot that is replaced for the first time.
     pub(super) fn take(&mut self, slot: &'static SlotCore) -> Result<Vec<Found>, Error> {
-        let found = self.found.remove(&ptr::from_ref(slot).addr()).unwrap_or_default();
+        let found =
+            self.found.remove(&ptr::from_ref(slot).addr()).map(|(_, found)| found).unwrap_or_default();
         let own = slot.stubs.iter().enumerate();
         let mut found_own = own.map(|(method, stub)| {
             let opcode = stub.address().next_multiple_of(arch::SITE_ALIGN) + arch::SITE_OFFSET;
@@ -264,11 +279,16 @@ impl Images {
         });
         let complete = found_own.all(|is_found| is_found);
         if !complete {
-            self.found.insert(ptr::from_ref(slot).addr(), found);
+            self.found.insert(ptr::from_ref(slot).addr(), (slot, found));
             return Err(ImageError::NoStubs { slot: slot.name() }.into());
         }
         Ok(found)
     }
+}
+
+/// Whether the stub was compiled with this copy of hotcall.
+pub(super) fn is_ours(record: &SiteRecord) -> bool {
+    ptr::fn_addr_eq(record.runtime, image::runtime_anchor as extern "C" fn() -> _)
 }
 
 fn pages_of(start: usize, end: usize) -> Range<usize> {

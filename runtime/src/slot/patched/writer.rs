@@ -70,6 +70,8 @@ struct SlotState {
     version: u64,
     /// What is installed; nothing while that is the default.
     current: Option<Arc<Installed>>,
+    /// Slots of libraries that follow this one: see [`super::link`].
+    copies: Vec<&'static SlotCore>,
 }
 
 /// What an entry has stopped using, to be released after a grace period.
@@ -95,7 +97,7 @@ impl Writer {
         Self { images: None, slots: Vec::new(), late: Vec::new(), snapshot: Vec::new(), refused: None }
     }
 
-    fn images(&mut self) -> &mut Images {
+    pub(super) fn images(&mut self) -> &mut Images {
         self.images.get_or_insert_with(Images::empty)
     }
 
@@ -129,6 +131,9 @@ impl Writer {
                 settle.push((index, state.version));
             }
             let installed = slot.install(new);
+            if let Some(index) = slot.index() {
+                self.slots[index].copies.iter().for_each(|copy| copy.mirror(slot));
+            }
             // The two counts that there were of it, handed on without touching it.
             replaced.push(known.unwrap_or_else(|| Arc::clone(&installed)));
             old.push(installed);
@@ -161,6 +166,7 @@ impl Writer {
     }
 
     fn plan(&mut self, change: &Change, plans: &mut Vec<Planned>) -> Result<(), Error> {
+        change.slot.check_is_own()?;
         let index = self.register(change.slot)?;
         let thunk = !change.new.table().is_zero_sized();
         for number in 0..self.slots[index].entries.len() {
@@ -200,7 +206,7 @@ impl Writer {
     }
 
     /// The slot's place in `slots`; finds its stubs the first time.
-    fn register(&mut self, slot: &'static SlotCore) -> Result<usize, Error> {
+    pub(super) fn register(&mut self, slot: &'static SlotCore) -> Result<usize, Error> {
         if let Some(index) = slot.index() {
             return Ok(index);
         }
@@ -213,7 +219,7 @@ impl Writer {
             }
         }
         let index = self.slots.len();
-        self.slots.push(SlotState { slot, entries, version: 0, current: None });
+        self.slots.push(SlotState { slot, entries, version: 0, current: None, copies: Vec::new() });
         slot.set_index(index);
         Ok(index)
     }
@@ -249,7 +255,7 @@ impl Writer {
 
     /// Stubs in images that were loaded since the last commit. They begin with the default, whose code
     /// ignores `this`; those of slots that hold something else are retargeted now.
-    fn adopt_new_images(&mut self) -> Result<(), Error> {
+    pub(super) fn adopt_new_images(&mut self) -> Result<(), Error> {
         let fresh = self.images().look()?;
         self.late.extend(fresh);
         while let Some((slot, found)) = self.late.pop() {
@@ -269,13 +275,35 @@ impl Writer {
     }
 
     fn adopt(&mut self, index: usize, found: Found) -> Result<(), Error> {
+        match self.slots[index].current.clone() {
+            Some(current) => {
+                let thunk = !current.table().is_zero_sized();
+                self.add_and_retarget(self.slots[index].slot, found, &current, thunk)
+            }
+            None => {
+                let mut entries = core::mem::take(&mut self.slots[index].entries);
+                let added = self.add_site(&mut entries, found);
+                self.slots[index].entries = entries;
+                added
+            }
+        }
+    }
+
+    /// Makes the branch a site of the slot, which has been registered, and retargets it to what that holds.
+    pub(super) fn add_and_retarget(
+        &mut self,
+        slot: &'static SlotCore,
+        found: Found,
+        holds: &Installed,
+        thunk: bool,
+    ) -> Result<(), Error> {
+        let index = self.register(slot)?;
         let mut entries = core::mem::take(&mut self.slots[index].entries);
         let known = entries.len();
         let added = self.add_site(&mut entries, found);
         let is_new = entries.len() > known;
         self.slots[index].entries = entries;
         added?;
-        let Some(current) = self.slots[index].current.clone() else { return Ok(()) };
         if !is_new {
             // The entry has a target, and its sites' heap reaches the new one too.
             for entry in &self.slots[index].entries {
@@ -285,7 +313,7 @@ impl Writer {
             }
             return Ok(());
         }
-        match self.next(index, known, &current, !current.table().is_zero_sized()) {
+        match self.next(index, known, holds, thunk) {
             Ok(next) => {
                 self.slots[index].entries[known].retarget(next, &mut Vec::new());
                 Ok(())
@@ -314,6 +342,26 @@ impl Writer {
             }
         }
         unused
+    }
+
+    /// Every slot of this copy of hotcall that has stubs.
+    pub(super) fn own_slots(&mut self) -> impl Iterator<Item = &'static SlotCore> {
+        let untouched: Vec<_> = self.images().untouched().collect();
+        let touched: Vec<_> = self.slots.iter().map(|state| state.slot).collect();
+        untouched.into_iter().chain(touched).filter(|slot| !slot.is_linked())
+    }
+
+    /// What a slot holds; nothing while that is the default.
+    pub(super) fn holds(&self, slot: &SlotCore) -> Option<Arc<Installed>> {
+        self.slots[slot.index()?].current.clone()
+    }
+
+    /// From now on `copy` is told what `slot`, which has been registered, holds. What is to settle.
+    pub(super) fn add_copy(&mut self, slot: &SlotCore, copy: &'static SlotCore) -> Option<(usize, u64)> {
+        let index = slot.index()?;
+        let state = &mut self.slots[index];
+        state.copies.push(copy);
+        Some((index, state.version))
     }
 
     fn marks(&mut self) -> Marks {
@@ -457,6 +505,13 @@ pub(crate) struct Committed {
     replaced: Vec<Arc<Installed>>,
     unused: Vec<Unused>,
     settle: Vec<(usize, u64)>,
+}
+
+impl Committed {
+    /// Nothing was replaced, and something is to settle.
+    pub(super) fn settling(settle: Vec<(usize, u64)>) -> Self {
+        Self { replaced: Vec::new(), unused: Vec::new(), settle }
+    }
 }
 
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.

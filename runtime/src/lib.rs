@@ -95,7 +95,7 @@ pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Interface, Method};
 pub use patched::{Patched, Remote};
-pub use plugin::{Export, Library};
+pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
 pub use retired::{Retired, WaitError};
 pub use slot::backend::patch_callers;

@@ -353,7 +353,8 @@ impl Inner {
             return self.loaded.get().ok_or_else(|| "an earlier attempt to load it failed".to_owned());
         };
         // SAFETY: the promise of `Library::open`.
-        let loaded = unsafe { Loaded::load(copy) }.map_err(|(copy, reason)| {
+        let load = || unsafe { Loaded::load(copy) };
+        let loaded = near_the_program(load).map_err(|(copy, reason)| {
             *slot = Some(copy);
             reason
         })?;
@@ -390,6 +391,36 @@ impl Drop for Inner {
             unsafe { loaded.unload() };
         }
     }
+}
+
+static NEAR: AtomicBool = AtomicBool::new(true);
+
+/// Whether libraries are loaded near the program: so near that its calls go straight into them.
+///
+/// By default they are, where the address space has room. While one is loaded, for milliseconds, the ranges of addresses
+/// above are reserved; what other threads map meanwhile comes to lie near the program, too. Elsewhere a library is
+/// called through a trampoline, which costs about a nanosecond more. Takes effect for libraries that are loaded from
+/// now on. In the portable backend, and on other platforms, they lie wherever the system puts them.
+///
+/// ```
+/// hotcall::load_libraries_near(false);
+/// ```
+pub fn load_libraries_near(near: bool) {
+    NEAR.store(near, Ordering::Relaxed);
+}
+
+/// Loads within reach of the calls, where that is wanted and can be had.
+#[cfg(patched)]
+fn near_the_program<R>(load: impl FnOnce() -> R) -> R {
+    match crate::sys::image::own_code().filter(|_| NEAR.load(Ordering::Relaxed)) {
+        Some(code) => crate::sys::near::load_near(&code, load),
+        None => load(),
+    }
+}
+
+#[cfg(not(patched))]
+fn near_the_program<R>(load: impl FnOnce() -> R) -> R {
+    load()
 }
 
 /// Says why on the way out.

@@ -58,7 +58,7 @@ mod testing;
 
 #[cfg(patched)]
 pub(crate) use compare::description_difference;
-pub use library::{Export, Library};
+pub use library::{Export, Library, load_libraries_near};
 
 #[cfg(not(target_os = "linux"))]
 use elsewhere as platform;

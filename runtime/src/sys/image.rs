@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_int, c_void};
+use core::ops::Range;
 
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
@@ -83,6 +84,29 @@ pub(crate) fn images() -> Images {
         true
     });
     found
+}
+
+/// The code of the image that this is part of: the program, as a rule.
+pub(crate) fn own_code() -> Option<Range<usize>> {
+    let here = (runtime_anchor as *const ()).addr();
+    let mut code = None;
+    walk(&mut |info| {
+        if info.dlpi_phdr.is_null() {
+            return true;
+        }
+        // SAFETY: the dynamic linker describes `dlpi_phnum` headers at `dlpi_phdr`.
+        let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        code = headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
+            .map(|header| {
+                let start = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+                start..start + header.p_memsz as usize
+            })
+            .find(|code| code.contains(&here));
+        code.is_none()
+    });
+    code
 }
 
 /// Calls `visit` with each image until it answers false.

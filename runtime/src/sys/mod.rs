@@ -10,4 +10,6 @@ pub(crate) mod gap;
 pub(crate) mod image;
 #[cfg(patched)]
 pub(crate) mod memory;
+#[cfg(patched)]
+pub(crate) mod near;
 pub(crate) mod symbol;

@@ -34,6 +34,7 @@ mod shape;
 #[cfg(all(patched, target_env = "gnu"))]
 mod template;
 
+pub(crate) use backend::counts;
 pub use edit::{Edit, RetiredElements};
 pub use handle::{BoundChain, Chain};
 pub use rule::{Chainable, First};

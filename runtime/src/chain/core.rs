@@ -31,13 +31,12 @@ use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::backend::{Program, Retarget};
 use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
 use crate::error::Error;
 use crate::installed::{Installed, RETIRED};
+use crate::lock::{Mutex, MutexGuard};
 use crate::quiesce::reclaimer;
 
 /// The elements, in order.
@@ -187,7 +186,7 @@ impl ChainCore {
 
     /// The chain is dropped: nobody calls it, and nobody will. Its elements, to be dropped now.
     pub(super) fn close(&mut self) -> List {
-        let state = self.state.get_mut();
+        let mut state = self.state.lock();
         let old = (state.program.take(), self.links.publish(None));
         if old.0.is_some() || old.1.is_some() {
             // Calls that are over may still have another thread's section behind them; the code goes back as ever.

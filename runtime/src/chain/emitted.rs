@@ -43,6 +43,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::debugger::{Listed, Named};
+use super::fork::Process;
 use super::frames::{Frames, Piece, section};
 use super::inspect::{Counts, EmittedChain};
 use super::rule::{Combine, MethodRule};
@@ -133,6 +134,7 @@ pub(super) struct Program {
     block: Option<Block>,
     frames: Option<Frames>,
     listed: Option<Listed>,
+    process: Process,
     /// By element: the thunks that its sites go to, one for each method that is emitted.
     thunks: HashMap<usize, Vec<Block>>,
     /// A grace period has not passed since the last retargeting.
@@ -155,15 +157,19 @@ impl Drop for Retarget {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Before the code: nobody looks up what is not there.
-        drop(self.listed.take());
-        drop(self.frames.take());
         release_thunks(core::mem::take(&mut self.thunks).into_values().flatten());
-        if let Some(block) = self.block.take() {
-            PROGRAMS.fetch_sub(1, Ordering::Relaxed);
-            SITES.fetch_sub(self.site_count(), Ordering::Relaxed);
-            HEAP.release([block]);
+        let Some(block) = self.block.take() else { return };
+        PROGRAMS.fetch_sub(1, Ordering::Relaxed);
+        SITES.fetch_sub(self.site_count(), Ordering::Relaxed);
+        let (listed, frames) = (self.listed.take(), self.frames.take());
+        if frames.is_some() && self.process != Process::this() {
+            // In a child that inherited it, and must not ask libgcc to forget it: see `fork`.
+            core::mem::forget((listed, frames));
+            return;
         }
+        // Before the code: nobody looks up what is not there.
+        drop((listed, frames));
+        HEAP.release([block]);
     }
 }
 
@@ -187,6 +193,7 @@ impl Program {
             block: None,
             frames: None,
             listed: None,
+            process: Process::this(),
             thunks: HashMap::new(),
             busy: Arc::default(),
         };
@@ -230,7 +237,9 @@ impl Program {
             let way = match (elements, line) {
                 (0, _) => Way::Elsewhere,
                 _ if rule.combine == Combine::Own => Way::Elsewhere,
-                (1, _) => {
+                (1, line) => {
+                    // Where the list before was a loop, a call that began with it finds this one's links.
+                    self.needs_links |= line.is_none();
                     let at = len.next_multiple_of(arch::CODE_ALIGN);
                     len = at + arch::THUNK_LEN;
                     Way::Jump(at)

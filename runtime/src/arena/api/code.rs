@@ -5,14 +5,13 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::assembler::{Marked, Placed};
 use super::route::{Route, Shared};
 use super::signature::Signature;
 use super::site::Site;
 use crate::arena::Block;
 use crate::error::Error;
+use crate::lock::Mutex;
 use crate::quiesce::{Guard, SlowSection, reclaimer, section};
 use crate::{arch, arena::ExecAddr};
 

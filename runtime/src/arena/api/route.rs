@@ -4,11 +4,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::arch;
 use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
 use crate::error::{Error, MemoryError};
+use crate::lock::Mutex;
 
 /// What the handles of one arena share.
 #[derive(Debug)]

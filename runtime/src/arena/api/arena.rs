@@ -220,6 +220,8 @@ impl Reservation {
         let Pending { bytes, sites } = ops.finish(self.exec())?;
         let capacity = self.capacity();
         if bytes.len() > capacity {
+            // Never published: nobody is on the way.
+            sites.iter().for_each(|site| self.shared.leave(site.route));
             return Err(MemoryError::TooLong { length: bytes.len(), reserved: capacity }.into());
         }
         let Some(block) = self.block.take() else {

@@ -1,6 +1,4 @@
 //! Methods that are loops, while the list goes from one element to several and back: between a loop and a jump.
-#![forbid(unsafe_code)]
-#![allow(missing_docs)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -11,15 +11,15 @@ use hotcall::{Chain, Instance};
 use hotcall_tests::negative;
 use hotcall_work::stage::{FREED, LARGE, LIVING, MIXED, Stage, Step};
 
-/// So large that a call takes long enough for an edit to overtake it.
-type Element = Step<LARGE, 1024>;
+type Element = Step<LARGE, 64>;
 
 /// Of the type that its number says.
 fn element() -> Element {
-    Element::new(LARGE, None)
+    // Many edits overtake a slow call: whoever is freed too early is freed before the call comes to it.
+    Element::new(LARGE, Some(|_| std::thread::sleep(Duration::from_micros(100))))
 }
 
-/// Calls and edits for `time`; how many calls came to an element that was not alive. With `guards`, one thread calls under
+/// Calls and edits for `time`; how many calls came to an element that was not alive. With `guards`, some calls are made under
 /// guards, which hold up all grace periods.
 fn storm(time: Duration, guards: bool) -> u64 {
     const LENGTH: usize = 16;
@@ -27,18 +27,21 @@ fn storm(time: Duration, guards: bool) -> u64 {
         Chain::new((0..LENGTH).map(|_| Instance::new(element()))).expect("there is code memory");
     let (stop, wrong) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for caller in 0..2 {
+        for slow in [false, true] {
             let (chain, stop, wrong) = (&chain, &stop, &wrong);
             scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let guard = (guards && caller == 0).then(hotcall::pin);
-                    for question in 0..16 {
-                        let answer = match &guard {
-                            Some(guard) => chain.bind(guard).stamp(question),
-                            None => chain.stamp(question),
-                        };
-                        wrong.fetch_add(u64::from([FREED, MIXED].contains(&answer)), Ordering::Relaxed);
+                for question in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
                     }
+                    let guard = (guards && question % 4 == 0).then(hotcall::pin);
+                    let mut answer = question;
+                    match &guard {
+                        Some(guard) => answer = chain.bind(guard).stamp(answer),
+                        None if slow => chain.visit(&mut answer),
+                        None => answer = chain.stamp(answer),
+                    }
+                    wrong.fetch_add(u64::from([FREED, MIXED].contains(&answer)), Ordering::Relaxed);
                 }
             });
         }

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use crate::chain;
 use crate::installed::{FREED, RETIRED};
 use crate::quiesce::{self, reclaimer};
 use crate::slot::commit::Writing;
@@ -30,19 +31,31 @@ pub struct Stats {
     pub trampolines: usize,
     /// Images whose stub pages have been remapped.
     pub images: usize,
-    /// Code memory mapped beside the images, in bytes.
+    /// Programs of chains that are emitted: one for each chain with elements, and one for each list before that
+    /// a call may still be running.
+    pub chain_programs: usize,
+    /// Calls in those programs that go to an element, or to the thunk of one.
+    pub chain_sites: usize,
+    /// Thunks of elements that were replaced in place.
+    pub chain_thunks: usize,
+    /// Arenas that are held, or whose code is.
+    pub arenas: usize,
+    /// Sites in the code of those arenas.
+    pub arena_sites: usize,
+    /// Code memory mapped beside the images, for chains and in arenas, in bytes.
     pub code_bytes_mapped: usize,
-    /// Code memory in use, in bytes.
+    /// Code memory in use there, in bytes.
     pub code_bytes_used: usize,
 }
 
 /// What the runtime holds and has done.
 ///
-/// Takes the writers' lock for a moment; called from inside `replace_with` it leaves the sizes at 0.
+/// Takes the writers' lock for a moment; called from inside `replace_with` it leaves the sizes of slots at 0.
 ///
 /// ```
 /// let stats = hotcall::stats();
 /// assert!(stats.freed <= stats.retired);
+/// assert!(stats.code_bytes_used <= stats.code_bytes_mapped);
 /// ```
 #[must_use]
 pub fn stats() -> Stats {
@@ -64,6 +77,19 @@ pub fn stats() -> Stats {
         stats.images = counts.regions;
         stats.code_bytes_mapped = counts.code_bytes_mapped;
         stats.code_bytes_used = counts.code_bytes_used;
+    }
+    let chains = chain::counts();
+    stats.chain_programs = chains.programs;
+    stats.chain_sites = chains.sites;
+    stats.chain_thunks = chains.thunks;
+    stats.code_bytes_mapped += chains.bytes_mapped;
+    stats.code_bytes_used += chains.bytes_used;
+    #[cfg(patched)]
+    for arena in crate::arena::api::all() {
+        stats.arenas += 1;
+        stats.arena_sites += arena.sites;
+        stats.code_bytes_mapped += arena.bytes_mapped;
+        stats.code_bytes_used += arena.bytes_used;
     }
     stats
 }

@@ -327,7 +327,13 @@ impl Context<'_> {
         let (out_type, erased_result) = method.out_and_result(rt);
         let out_type: Vec<_> = out_type.into_iter().collect();
         let returned = |value: TokenStream| {
-            if method.in_register { value } else { quote!(unsafe { (*__out).write(#value); }) }
+            if method.in_register {
+                return value;
+            }
+            quote! {
+                // SAFETY: the caller of a chain's code passes a place for the result, which nobody else knows.
+                unsafe { (*__out).write(#value); }
+            }
         };
         let again: Vec<_> = arguments
             .iter()
@@ -339,7 +345,11 @@ impl Context<'_> {
                 _ => quote_spanned!(ty.span()=> #rt::chain::again(&#argument)),
             })
             .collect();
-        let call = quote!(unsafe { #through_table::<#(#generics),*>(__link.this(), __link.method(#index) #(, #again)*) });
+        let call = quote! {{
+            // SAFETY: the link's code is that of this method for its instance, which lives as long as the section
+            // that the caller is in.
+            unsafe { #through_table::<#(#generics),*>(__link.this(), __link.method(#index) #(, #again)*) }
+        }};
         let (nothing, over_links) = match fitted {
             Fitted::All | Fitted::Own => (quote!(()), quote!({ for __link in __links { #call; } })),
             Fitted::Through(index) => {
@@ -376,6 +386,7 @@ impl Context<'_> {
         });
         let signature = |name: &Ident, body: TokenStream| {
             quote! {
+                // SAFETY: called with the chain's `__this`, and where there is one, a valid out pointer.
                 #(#cfgs)*
                 #[allow(unused_variables, unused_unsafe, unused_braces, unused_mut)]
                 unsafe extern "C-unwind" fn #name<#(#lifetimes,)* #(#parameters),*>(
@@ -391,10 +402,11 @@ impl Context<'_> {
             }
         };
         let empty = signature(&empty, nothing);
-        // SAFETY, in the expansion: a loop is only ever called through its chain, inside a section.
         let looped = signature(
             &looped,
             quote! {
+                // SAFETY: a loop is only ever called through its chain, whose `__this` this is, inside a section or under a
+                // guard of this thread.
                 let __links = unsafe { #rt::chain::links(__this) };
                 #over_links
             },
@@ -415,6 +427,7 @@ impl Context<'_> {
                 #(#predicates,)*
             {
                 let __section = #rt::chain::Chain::<#interface>::__enter_slowly();
+                // SAFETY: the entry point is code of this method for this chain; the section keeps what it runs.
                 unsafe { #through_table::<#(#generics),*>(__chain.__this(), __chain.__entry(#index) #(, #arguments)*) }
             }
         }
@@ -435,8 +448,11 @@ impl Context<'_> {
             each.filter(|(_, (_, fitted))| !matches!(fitted, Fitted::Own)).map(|(number, (method, _))| {
                 let Method { cfgs, signature, arguments, .. } = method;
                 let (index, through_table) = (name("INDEX", number), name("through_table", number));
-                let call =
-                    quote!(unsafe { #through_table::<#(#generics),*>(self.__this(), self.__entry(#index) #(, #arguments)*) });
+                let call = quote! {{
+                    // SAFETY: the entry point is code of this method for this chain; the section around this, or the
+                    // guard that a bound chain borrows, keeps what it runs.
+                    unsafe { #through_table::<#(#generics),*>(self.__this(), self.__entry(#index) #(, #arguments)*) }
+                }};
                 let body = if sections {
                     let slowly = name("chain_slowly", number);
                     quote! {
@@ -459,6 +475,8 @@ impl Context<'_> {
             quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
         });
         quote! {
+            // SAFETY: where the trait is unsafe to implement, every element implements it, and a chain's methods run nothing
+            // but theirs.
             #is_unsafe impl<#(#parameters),*> #path for #target
             where
                 #(#predicates,)*

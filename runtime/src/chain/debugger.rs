@@ -11,7 +11,7 @@
 use core::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::gated::Gated;
+use super::fork;
 
 core::arch::global_asm!(
     ".pushsection .text.__jit_debug_register_code, \"ax\", @progbits",
@@ -56,8 +56,6 @@ struct Entry {
 const ADDED: u32 = 1;
 const REMOVED: u32 = 2;
 
-static LIST: Gated<()> = Gated::new(());
-
 /// A piece of code with a name.
 pub(super) struct Named {
     pub(super) start: usize,
@@ -67,8 +65,8 @@ pub(super) struct Named {
 
 /// An object file that debuggers know of.
 ///
-/// Invariant: `entry` came from `Box::into_raw`, and is in the list, whose links only the holder of [`LIST`] follows and
-/// changes; `file` neither moves nor changes.
+/// Invariant: `entry` came from `Box::into_raw`, and is in the list, whose links only the holder of [`fork::lock`] follows
+/// and changes; `file` neither moves nor changes.
 #[derive(Debug)]
 pub(super) struct Listed {
     entry: *mut Entry,
@@ -93,7 +91,7 @@ impl Listed {
     /// Lists code and its unwind information.
     pub(super) fn new(pieces: &[Named], frames: &[u8]) -> Self {
         let file = object(pieces, frames).into_boxed_slice();
-        let _lock = LIST.lock();
+        let _lock = fork::lock();
         // SAFETY: as in `tell`.
         let descriptor = unsafe { &__jit_debug_descriptor };
         let next = descriptor.first.load(Ordering::Relaxed);
@@ -111,7 +109,7 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let _lock = LIST.lock();
+        let _lock = fork::lock();
         // SAFETY: the invariant, and the lock is held.
         let Entry { next, previous, .. } = *unsafe { &*self.entry };
         if !next.is_null() {

@@ -38,13 +38,14 @@
 //! 3. `block`, `thunks` and `frames` live until a grace period has passed in which nothing led to them.
 //! 4. Between two retargetings of sites of one program a grace period passes.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::debugger::{Listed, Named};
+use super::fork::Process;
 use super::frames::{Frames, Piece, section};
-use super::inspect::EmittedChain;
+use super::inspect::{Counts, EmittedChain};
 use super::rule::{Combine, MethodRule};
 use super::shape::{Shape, Stop};
 use super::template::{Line, Reach, Template};
@@ -61,6 +62,30 @@ static HEAP: LazyLock<Arc<SharedHeap>> = LazyLock::new(|| {
     let near = runtime_anchor as *const () as usize;
     SharedHeap::new(CodeHeap::new(near..near + 1))
 });
+
+/// Of all chains: see [`counts`]. Changed by whoever makes and drops what is counted.
+static PROGRAMS: AtomicUsize = AtomicUsize::new(0);
+static SITES: AtomicUsize = AtomicUsize::new(0);
+static THUNKS: AtomicUsize = AtomicUsize::new(0);
+
+/// What is emitted for all chains.
+pub(crate) fn counts() -> Counts {
+    let heap = HEAP.lock().stats();
+    Counts {
+        programs: PROGRAMS.load(Ordering::Relaxed),
+        sites: SITES.load(Ordering::Relaxed),
+        thunks: THUNKS.load(Ordering::Relaxed),
+        bytes_mapped: heap.bytes_mapped,
+        bytes_used: heap.bytes_used,
+    }
+}
+
+/// Gives thunks back that nothing leads to.
+fn release_thunks(thunks: impl IntoIterator<Item = Block>) {
+    HEAP.release(thunks.into_iter().inspect(|_| {
+        THUNKS.fetch_sub(1, Ordering::Relaxed);
+    }));
+}
 
 const TRAMPOLINE: usize = arch::CODE_ALIGN;
 
@@ -109,6 +134,7 @@ pub(super) struct Program {
     block: Option<Block>,
     frames: Option<Frames>,
     listed: Option<Listed>,
+    process: Process,
     /// By element: the thunks that its sites go to, one for each method that is emitted.
     thunks: HashMap<usize, Vec<Block>>,
     /// A grace period has not passed since the last retargeting.
@@ -123,7 +149,7 @@ pub(super) struct Retarget {
 
 impl Drop for Retarget {
     fn drop(&mut self) {
-        HEAP.release(core::mem::take(&mut self.thunks));
+        release_thunks(core::mem::take(&mut self.thunks));
         // Release, partner of the Acquire in `retarget`.
         self.busy.store(false, Ordering::Release);
     }
@@ -131,11 +157,19 @@ impl Drop for Retarget {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        release_thunks(core::mem::take(&mut self.thunks).into_values().flatten());
+        let Some(block) = self.block.take() else { return };
+        PROGRAMS.fetch_sub(1, Ordering::Relaxed);
+        SITES.fetch_sub(self.site_count(), Ordering::Relaxed);
+        let (listed, frames) = (self.listed.take(), self.frames.take());
+        if frames.is_some() && self.process != Process::this() {
+            // In a child that inherited it, and must not ask libgcc to forget it: see `fork`.
+            core::mem::forget((listed, frames));
+            return;
+        }
         // Before the code: nobody looks up what is not there.
-        drop(self.listed.take());
-        drop(self.frames.take());
-        let thunks = core::mem::take(&mut self.thunks);
-        HEAP.release(self.block.take().into_iter().chain(thunks.into_values().flatten()));
+        drop((listed, frames));
+        HEAP.release([block]);
     }
 }
 
@@ -159,6 +193,7 @@ impl Program {
             block: None,
             frames: None,
             listed: None,
+            process: Process::this(),
             thunks: HashMap::new(),
             busy: Arc::default(),
         };
@@ -202,7 +237,9 @@ impl Program {
             let way = match (elements, line) {
                 (0, _) => Way::Elsewhere,
                 _ if rule.combine == Combine::Own => Way::Elsewhere,
-                (1, _) => {
+                (1, line) => {
+                    // Where the list before was a loop, a call that began with it finds this one's links.
+                    self.needs_links |= line.is_none();
                     let at = len.next_multiple_of(arch::CODE_ALIGN);
                     len = at + arch::THUNK_LEN;
                     Way::Jump(at)
@@ -263,6 +300,13 @@ impl Program {
             self.frames = Some(frames);
         }
         self.block = Some(block);
+        PROGRAMS.fetch_add(1, Ordering::Relaxed);
+        SITES.fetch_add(self.site_count(), Ordering::Relaxed);
+    }
+
+    /// One for each element in each method that is emitted.
+    fn site_count(&self) -> usize {
+        self.elements * self.ways.iter().filter(|way| !matches!(way, Way::Elsewhere)).count()
     }
 
     fn line(&self, method: usize) -> Option<&Line> {
@@ -335,7 +379,7 @@ impl Program {
         let mut thunks = Vec::with_capacity(rules.len());
         let planned = self.plan(rules, index, new, &mut stores, &mut thunks);
         if planned.is_none() {
-            HEAP.release(thunks);
+            release_thunks(thunks);
             return None;
         }
         for (site, write, displacement) in stores {
@@ -371,6 +415,7 @@ impl Program {
                 arch::thunk(exec, new.data().addr(), ExecAddr::new(new.table().method(method).address()));
             heap.write(&thunk, bytes.as_bytes());
             thunks.push(thunk);
+            THUNKS.fetch_add(1, Ordering::Relaxed);
             stores.push((site, write, arch::displacement(site, exec)?));
         }
         Some(())

@@ -8,6 +8,8 @@
 //! only, where Rust's standard library unwinds with libgcc.
 #![allow(unsafe_code)]
 
+use super::fork;
+
 unsafe extern "C" {
     fn __register_frame(section: *const u8);
     fn __deregister_frame(section: *const u8);
@@ -140,6 +142,7 @@ impl Frames {
     /// Registers a section made by [`section()`].
     pub(super) fn register(section: Vec<u8>) -> Self {
         let section = section.into_boxed_slice();
+        let _lock = fork::lock();
         // SAFETY: a well-formed section that ends with an empty entry, and that stays where it is until `drop`.
         unsafe { __register_frame(section.as_ptr()) };
         Self { section }
@@ -148,6 +151,7 @@ impl Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
+        let _lock = fork::lock();
         // SAFETY: the invariant; nobody unwinds through the code any more, for nobody is inside it.
         unsafe { __deregister_frame(self.section.as_ptr()) };
     }

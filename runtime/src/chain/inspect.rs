@@ -1,4 +1,4 @@
-//! What a chain says of its emitted code, for tests that disassemble it.
+//! What chains say of their emitted code: to tests that disassemble it, and in numbers.
 
 /// One method of a chain, as the runtime believes it to be.
 #[derive(Clone, Debug)]
@@ -15,4 +15,14 @@ pub struct EmittedChain {
     pub targets: Vec<usize>,
     /// The instances.
     pub instances: Vec<usize>,
+}
+
+/// What is emitted for all chains. See [`Stats`](crate::Stats).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) programs: usize,
+    pub(crate) sites: usize,
+    pub(crate) thunks: usize,
+    pub(crate) bytes_mapped: usize,
+    pub(crate) bytes_used: usize,
 }

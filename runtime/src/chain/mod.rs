@@ -10,6 +10,7 @@
 //! | `shape`, `template` | which registers a method needs kept, and the instructions for one element |
 //! | `frames` | unwind information for what is emitted |
 //! | `debugger` | the same for gdb, with names |
+//! | `fork` | what must not be half-done when the process forks |
 //! | `portable` | the list as a loop |
 
 mod core;
@@ -28,12 +29,15 @@ mod backend;
 #[cfg(all(patched, target_env = "gnu"))]
 mod debugger;
 #[cfg(all(patched, target_env = "gnu"))]
+mod fork;
+#[cfg(all(patched, target_env = "gnu"))]
 mod frames;
 #[cfg(all(patched, target_env = "gnu"))]
 mod shape;
 #[cfg(all(patched, target_env = "gnu"))]
 mod template;
 
+pub(crate) use backend::counts;
 pub use edit::{Edit, RetiredElements};
 pub use handle::{BoundChain, Chain};
 pub use rule::{Chainable, First};

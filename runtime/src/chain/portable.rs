@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::inspect::EmittedChain;
+use super::inspect::{Counts, EmittedChain};
 use super::rule::MethodRule;
 use crate::error::Error;
 use crate::installed::Installed;
@@ -17,6 +17,11 @@ pub(super) struct Program;
 
 /// What a retargeting has made unused.
 pub(super) type Retarget = ();
+
+/// Nothing is emitted.
+pub(crate) fn counts() -> Counts {
+    Counts::default()
+}
 
 impl Program {
     /// The entry points for `list`.

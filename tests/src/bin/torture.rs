@@ -1,5 +1,6 @@
 //! Everything at once, for as long as asked: threads that call in every way there is, threads that replace in every
-//! way there is, threads that are born and die, plugins far away, signals, forks.
+//! way there is, chains that are called and edited meanwhile, threads that are born and die, plugins far away, signals,
+//! forks.
 //!
 //! ```text
 //! cargo run --release -p hotcall-tests --bin torture -- --seconds 60 --json torture.json
@@ -11,6 +12,9 @@
 //! * **stale**: the `replace` of a later generation had returned before the call began;
 //! * **freed in use**: the instance was poisoned, or its memory was another's;
 //! * **leaked**: at the end, something is left that was retired and not freed, or code memory in use, or memory grew.
+//!
+//! What comes out of a chain is a function of the list that was called and of its order. It must be a list that the chain
+//! had during the call; one from before is stale, any other is torn. Chains are counted by themselves.
 //!
 //! Exits with 1 if there was any of them.
 #![allow(missing_docs)]
@@ -90,6 +94,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         Some(hotcall_examples::plugins::open(&built[0])?)
     };
     let far = library.is_some();
+    torture::chains::prepare(library.clone());
     Writers::set(Maker::new(library));
     #[cfg(target_os = "linux")]
     let signals = !arguments.no_signals && torture::signals::prepare();
@@ -131,10 +136,12 @@ fn progress(seconds: u64) -> impl FnMut(Duration) {
         let counts = TALLY.counts();
         let (begin, end) = if on_terminal { ("\r", "\x1b[K") } else { ("", "\n") };
         let line = format!(
-            "{begin}{:>4} of {seconds} s  {} calls  {} swaps  {} wrong{end}",
+            "{begin}{:>4} of {seconds} s  {} calls  {} swaps  {} calls of chains  {} edits  {} wrong{end}",
             elapsed.as_secs(),
             grouped(counts.calls),
             grouped(counts.swaps),
+            grouped(counts.chain_calls),
+            grouped(counts.chain_edits),
             counts.wrong(),
         );
         // Whether anybody reads it is not this program's business.

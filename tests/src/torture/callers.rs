@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use hotcall_work::Work;
 
+use super::chains;
 use super::random::Random;
 use super::slots::{SLOTS, STATES, with_slot};
 use super::tally::{TALLY, count, judge};
@@ -152,7 +153,8 @@ pub fn run(random: &mut Random, pinned: bool, mut stop: impl FnMut() -> bool) {
         while !stop() {
             let slot = random.below(SLOTS as u64) as usize;
             let question = random.next();
-            match random.below(16) {
+            match random.below(22) {
+                16.. => chains::callers::call(random),
                 0..8 => (0..32).for_each(|step| plain(slot, question ^ step)),
                 8 | 9 => slow(slot, question, random.below(64) as u32),
                 10 => bound(slot, question, 1 + random.below(256), &hotcall::pin()),

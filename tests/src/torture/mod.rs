@@ -1,6 +1,7 @@
 //! What `torture` is made of. See `bin/torture.rs`.
 
 pub mod callers;
+pub mod chains;
 #[cfg(target_os = "linux")]
 pub mod forks;
 pub mod random;

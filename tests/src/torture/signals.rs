@@ -1,4 +1,4 @@
-//! Signals at random to threads that call and replace: the handler calls slots.
+//! Signals at random to threads that call and replace: the handler calls slots and chains.
 #![allow(unsafe_code)]
 
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ pub fn prepare() -> bool {
     let handler: extern "C" fn(libc::c_int) = handle;
     action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_RESTART;
-    // SAFETY: the handler calls slots, whose plain calls may come from anywhere, and atomics.
+    // SAFETY: the handler calls slots and chains, whose plain calls may come from anywhere, and atomics.
     let refused = unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
     refused == 0
 }
@@ -33,6 +33,7 @@ extern "C" fn handle(_: libc::c_int) {
     for slot in 0..SLOTS {
         super::callers::from_signal(slot, question);
     }
+    super::chains::callers::from_signal(question);
 }
 
 /// The calling thread is one to send signals to, until the run ends.

@@ -72,6 +72,27 @@ tallies! {
     threads,
     signals,
     forks,
+    /// Calls through chains whose answer was looked at.
+    chain_calls,
+    /// From inside an element of a chain.
+    chain_nested,
+    /// Of chains, in which an element panicked as it should.
+    chain_panics,
+    chain_edits,
+    /// By an element, from inside a call of the chain.
+    chain_edits_inside,
+    /// Owned chains that were dropped and followed by another.
+    chains_dropped,
+    /// Calls of chains that took so long that what they may have seen is forgotten.
+    chain_unjudged,
+    /// Answers that no list gives that the chain had during the call, nor before.
+    chain_torn,
+    /// Answers of a list that was changed by an edit which had returned before the call.
+    chain_stale,
+    /// Elements that were not alive when a method ran on them.
+    chain_freed_in_use,
+    /// Elements that outlived their chain, and what else the chains left.
+    chain_leaked,
     /// Answers that no instance gives: of another slot or question, or of a method on another type's instance.
     torn,
     /// Answers of a generation whose successor's `replace` had returned before the call.
@@ -104,6 +125,8 @@ pub fn judge(slot: usize, question: u64, answer: u64, floor: u64) -> Option<u64>
 impl Counts {
     /// What must be zero.
     pub fn wrong(&self) -> u64 {
-        self.torn + self.stale + self.freed_in_use + self.leaked + self.failed
+        let slots = self.torn + self.stale + self.freed_in_use + self.leaked;
+        let chains = self.chain_torn + self.chain_stale + self.chain_freed_in_use + self.chain_leaked;
+        slots + chains + self.failed
     }
 }

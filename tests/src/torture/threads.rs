@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hotcall::stats;
 use hotcall_work::LIVING;
 
+use super::chains;
 use super::random::Random;
 use super::report::Memory;
 use super::slots::{SLOTS, with_slot};
@@ -114,18 +115,29 @@ pub fn drain() {
             }
         });
     }
+    chains::clear();
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let stats = stats();
-        let left = stats.retired - stats.freed
-            + LIVING.load(Ordering::Relaxed)
-            + (stats.thunks + stats.trampolines + stats.code_bytes_used) as u64;
-        if left == 0 {
+        let of_slots = LIVING.load(Ordering::Relaxed) + (stats.thunks + stats.trampolines) as u64;
+        let of_chains =
+            chains::living() + (stats.chain_programs + stats.chain_sites + stats.chain_thunks) as u64;
+        let of_both = stats.retired - stats.freed + stats.code_bytes_used as u64;
+        if of_slots + of_chains + of_both == 0 {
             return;
         }
         if Instant::now() >= deadline {
-            eprintln!("left after draining: {stats:?}, {} canaries", LIVING.load(Ordering::Relaxed));
-            TALLY.leaked.fetch_add((stats.retired - stats.freed).max(1), Ordering::Relaxed);
+            eprintln!(
+                "left after draining: {stats:?}, {} canaries, {} elements",
+                LIVING.load(Ordering::Relaxed),
+                chains::living()
+            );
+            TALLY.leaked.fetch_add(of_slots.max(stats.retired - stats.freed), Ordering::Relaxed);
+            TALLY.chain_leaked.fetch_add(of_chains, Ordering::Relaxed);
+            // Code memory alone: nobody can tell whose.
+            if of_slots + of_chains == 0 {
+                count(&TALLY.leaked);
+            }
             return;
         }
         std::thread::sleep(Duration::from_millis(1));

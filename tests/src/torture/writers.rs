@@ -7,6 +7,7 @@ use std::time::Duration;
 use hotcall::{Batch, Retired, WaitError};
 use hotcall_work::{DEFAULT, FAR, KINDS, Work};
 
+use super::chains;
 use super::random::Random;
 use super::slots::{Maker, SLOTS, STATES, next, with_slot};
 use super::tally::{TALLY, count, judge};
@@ -162,7 +163,8 @@ pub fn run(random: &mut Random, stop: impl Fn() -> bool) {
     while !stop() {
         for _ in 0..random.below(64) {
             let slot = random.below(SLOTS as u64) as usize;
-            match random.below(8) {
+            match random.below(12) {
+                8.. => chains::editors::edit(random),
                 0 => writers.batch(random),
                 1 => writers.hand_over(slot, random),
                 _ => writers.replace(slot, random),

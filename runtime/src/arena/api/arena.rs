@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::assembler::{Assembler, Pending};
 use super::code::Code;
-use super::route::Shared;
+use super::route::{self, Shared};
 use super::signature::Signature;
 use super::site::Site;
 use crate::arch;
@@ -114,18 +114,27 @@ impl Arena {
     /// What the arena holds.
     #[must_use]
     pub fn stats(&self) -> ArenaStats {
-        let heap = self.shared.heap.lock().stats();
-        ArenaStats {
-            bytes_mapped: heap.bytes_mapped,
-            bytes_used: heap.bytes_used,
-            bytes_waiting: heap.bytes_quarantined,
-            blocks: heap.blocks,
-            chunks: heap.chunks,
-            bytes_in_free_pages: heap.bytes_in_free_pages,
-            longest_free_run: heap.longest_free_run,
-            sites: self.shared.site_count(),
-            trampolines: self.shared.trampolines(),
-        }
+        stats_of(&self.shared)
+    }
+}
+
+/// The statistics of all arenas: see [`crate::stats`].
+pub(crate) fn all() -> impl Iterator<Item = ArenaStats> {
+    route::all().into_iter().map(|shared| stats_of(&shared))
+}
+
+fn stats_of(shared: &Shared) -> ArenaStats {
+    let heap = shared.heap.lock().stats();
+    ArenaStats {
+        bytes_mapped: heap.bytes_mapped,
+        bytes_used: heap.bytes_used,
+        bytes_waiting: heap.bytes_quarantined,
+        blocks: heap.blocks,
+        chunks: heap.chunks,
+        bytes_in_free_pages: heap.bytes_in_free_pages,
+        longest_free_run: heap.longest_free_run,
+        sites: shared.site_count(),
+        trampolines: shared.trampolines(),
     }
 }
 
@@ -211,6 +220,8 @@ impl Reservation {
         let Pending { bytes, sites } = ops.finish(self.exec())?;
         let capacity = self.capacity();
         if bytes.len() > capacity {
+            // Never published: nobody is on the way.
+            sites.iter().for_each(|site| self.shared.leave(site.route));
             return Err(MemoryError::TooLong { length: bytes.len(), reserved: capacity }.into());
         }
         let Some(block) = self.block.take() else {

@@ -16,6 +16,7 @@ mod route;
 mod signature;
 mod site;
 
+pub(crate) use arena::all;
 pub use arena::{Arena, ArenaStats, Reservation};
 pub use assembler::{Assembler, Marked};
 pub use code::Code;

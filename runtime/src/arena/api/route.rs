@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::arch;
 use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
@@ -27,10 +27,22 @@ pub(super) struct Route {
     pub(super) trampoline: Option<usize>,
 }
 
+/// All arenas, for [`all`].
+static ARENAS: Gated<Vec<Weak<Shared>>> = Gated::new(Vec::new());
+
+/// The arenas that somebody holds, or code of which is left.
+pub(super) fn all() -> Vec<Arc<Shared>> {
+    ARENAS.lock().iter().filter_map(Weak::upgrade).collect()
+}
+
 impl Shared {
     pub(super) fn new(heap: CodeHeap, near: usize) -> Arc<Self> {
         let (trampolines, sites) = (Gated::default(), AtomicUsize::new(0));
-        Arc::new(Self { heap: SharedHeap::new(heap), trampolines, sites, near })
+        let shared = Arc::new(Self { heap: SharedHeap::new(heap), trampolines, sites, near });
+        let mut arenas = ARENAS.lock();
+        arenas.retain(|arena| arena.strong_count() != 0);
+        arenas.push(Arc::downgrade(&shared));
+        shared
     }
 
     /// The way from `site` to `target`. One that is not used goes back with [`Shared::leave`].

@@ -1,6 +1,8 @@
 //! Answers that say who gave them: of which slot, which generation, which type, to which question.
 #![forbid(unsafe_code)]
 
+pub mod stage;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hotcall::dispatch;

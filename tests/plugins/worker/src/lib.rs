@@ -1,9 +1,11 @@
 //! A plugin whose code is out of a jump's reach from the program.
 #![forbid(unsafe_code)]
 
+use hotcall_work::stage::{self, Stage, Wide};
 use hotcall_work::{Canary, FAR, Work};
 
 type Far = Canary<FAR, 8>;
+type FarStep = stage::Step<{ stage::FAR }, 8>;
 
 /// Reads `SLOT GENERATION`.
 fn from_config(config: &str) -> Result<Far, String> {
@@ -14,4 +16,12 @@ fn from_config(config: &str) -> Result<Far, String> {
     }
 }
 
-hotcall::export!(dyn Work, from_config);
+/// Reads `NUMBER`.
+fn step_from_config(config: &str) -> Result<FarStep, String> {
+    match config.parse() {
+        Ok(number) => Ok(FarStep::new(number, None)),
+        Err(_) => Err(format!("a number is wanted, not `{config}`")),
+    }
+}
+
+hotcall::export!(dyn Work, from_config; dyn Stage, step_from_config; dyn Wide, step_from_config);

@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use hotcall_tests::package::{cargo, folder, head, of_workspace, shown, write};
 use serde_json::Value;
+
+const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 
 const CRATES: [&str; 6] = ["env_logger", "log", "metrics", "tracing", "tracing-log", "tracing-mock"];
 
@@ -59,9 +62,8 @@ impl Program {
 
 #[test]
 fn crates_that_know_nothing_of_hotcall_pass_their_own_tests_over_slots() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("third-party");
-    let workspace = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
-    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+    let folder = folder(TMP, "third-party");
+    let (workspace, lock) = (of_workspace("Cargo.toml"), of_workspace("Cargo.lock"));
     // The crates as the workspace has them.
     let dependencies: BTreeMap<_, _> = CRATES
         .iter()
@@ -140,13 +142,17 @@ fn unpacked(
 ) -> BTreeMap<String, (PathBuf, String)> {
     let lines: Vec<_> = dependencies.values().copied().collect();
     let manifest = |targets: &str| {
-        format!("{}{targets}\n[dependencies]\n{}\n", package("hotcall-third-party-plain"), lines.join("\n"))
+        format!(
+            "{}{targets}\n[dependencies]\n{}\n",
+            head("hotcall-third-party-plain", "2021"),
+            lines.join("\n")
+        )
     };
     let path = folder.join("Cargo.toml");
     write(&folder.join("lib.rs"), "");
     write(&folder.join("Cargo.lock"), lock);
     write(&path, &manifest("[lib]\npath = \"lib.rs\""));
-    let said = cargo(folder, &["metadata", "--format-version=1", "--filter-platform", &host()]);
+    let said = cargo(TMP, folder, &["metadata", "--format-version=1", "--filter-platform", &host()]);
     let said: Value = serde_json::from_str(&said).unwrap();
     let unpacked: BTreeMap<_, _> = said["packages"]
         .as_array()
@@ -198,7 +204,7 @@ fn over_slots(
     stand_in("metrics", "metrics-over-slot", &renamed("metrics"), "");
     stand_in("tracing", "tracing-over-slot", &renamed("tracing"), "");
 
-    let mut manifest = package("hotcall-third-party");
+    let mut manifest = head("hotcall-third-party", "2021");
     for program in &PROGRAMS {
         let (name, path) = (program.name(), unpacked[program.krate].0.join(program.file));
         let kind = if program.tests > 0 { "test" } else { "bin" };
@@ -219,24 +225,12 @@ fn over_slots(
     write(&folder.join("Cargo.lock"), &lock.join("[[package]]"));
 }
 
-fn package(name: &str) -> String {
-    format!("[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n")
-}
-
 /// Builds all targets of a package; where each program is.
 fn build(folder: &Path) -> BTreeMap<String, PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_str().unwrap();
     let said = cargo(
+        TMP,
         folder,
-        &[
-            "build",
-            "--bins",
-            "--tests",
-            "--quiet",
-            "--message-format=json-render-diagnostics",
-            "--target-dir",
-            target,
-        ],
+        &["build", "--bins", "--tests", "--quiet", "--message-format=json-render-diagnostics"],
     );
     said.lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -250,27 +244,10 @@ fn build(folder: &Path) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-fn cargo(folder: &Path, words: &[&str]) -> String {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo).args(words).arg("--offline").current_dir(folder).output().unwrap();
-    assert!(output.status.success(), "cargo {words:?}: {}", shown(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// The platform that the compiler builds for.
 fn host() -> String {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
-}
-
-fn shown(output: &Output) -> String {
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    format!("{}\n{out}\n{error}", output.status)
 }

@@ -28,6 +28,7 @@ fn far(library: &Library, index: u64) -> (u64, Instance<dyn Stage>) {
 }
 
 fn library() -> Library {
+    hotcall::load_libraries_near(false);
     let built = plugins::build(&["hotcall-worker"]).unwrap();
     plugins::open(&built[0]).unwrap()
 }

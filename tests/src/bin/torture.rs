@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use torture::report::{Report, grouped};
-use torture::slots::Maker;
+use torture::slots::{Libraries, Maker};
 use torture::tally::{TALLY, count};
 use torture::threads::{self, Plan};
 use torture::writers::Writers;
@@ -87,15 +87,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
-    let library = if arguments.no_far {
-        None
-    } else {
-        let built = hotcall_examples::plugins::build(&["hotcall-worker"])?;
-        Some(hotcall_examples::plugins::open(&built[0])?)
-    };
-    let far = library.is_some();
-    torture::chains::prepare(library.clone());
-    Writers::set(Maker::new(library));
+    let libraries = if arguments.no_far { None } else { Some(Libraries::load()?) };
+    let far = libraries.is_some();
+    torture::chains::prepare(libraries.clone());
+    Writers::set(Maker::new(libraries));
     #[cfg(target_os = "linux")]
     let signals = !arguments.no_signals && torture::signals::prepare();
     #[cfg(not(target_os = "linux"))]

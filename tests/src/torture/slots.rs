@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotcall::{Instance, Library, slot};
+use hotcall_examples::plugins;
 use hotcall_work::{BARE, Canary, DEFAULT, FAR, KINDS, LARGE, Nested, SMALL, Work, pack};
 
 pub const SLOTS: usize = 4;
@@ -127,20 +128,43 @@ macro_rules! with_slot {
 }
 pub(crate) use with_slot;
 
+/// One library, loaded twice: out of a call's reach, and within.
+#[derive(Clone, Debug)]
+pub struct Libraries([Library; 2]);
+
+impl Libraries {
+    /// Builds and loads it.
+    pub fn load() -> Result<Self, Box<dyn std::error::Error>> {
+        let built = plugins::build(&["hotcall-worker"])?;
+        let load = |near| -> Result<Library, Box<dyn std::error::Error>> {
+            hotcall::load_libraries_near(near);
+            let library = plugins::open(&built[0])?;
+            drop(library.instantiate::<dyn Work>("0 0")?);
+            Ok(library)
+        };
+        Ok(Self([load(false)?, load(true)?]))
+    }
+
+    /// Either of them.
+    pub fn of(&self, number: u64) -> &Library {
+        &self.0[(number % 2) as usize]
+    }
+}
+
 /// Makes instances.
 #[derive(Debug)]
 pub struct Maker {
-    library: Option<Library>,
+    libraries: Option<Libraries>,
 }
 
 impl Maker {
-    pub fn new(library: Option<Library>) -> Self {
-        Self { library }
+    pub fn new(libraries: Option<Libraries>) -> Self {
+        Self { libraries }
     }
 
     /// The types that an instance can be made of. The default is put back instead.
     pub fn kinds(&self) -> u64 {
-        if self.library.is_some() { KINDS } else { FAR }
+        if self.libraries.is_some() { KINDS } else { FAR }
     }
 
     /// An instance of the type of `generation`. None for the default.
@@ -171,7 +195,7 @@ impl Maker {
     }
 
     fn far(&self, slot: u64, generation: u64) -> Option<Instance<dyn Work>> {
-        let library = self.library.as_ref()?;
+        let library = self.libraries.as_ref()?.of(generation / KINDS);
         let made = library.instantiate::<dyn Work>(&format!("{slot} {generation}"));
         Some(made.expect("the plugin was built for this program"))
     }

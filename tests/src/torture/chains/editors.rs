@@ -7,7 +7,7 @@ use hotcall::{Chain, Chainable, Edit, Instance, Retired, WaitError};
 use hotcall_work::stage::{FAR, KINDS, LARGE, SMALL, Stage, Step};
 
 use super::history::History;
-use super::{CONTESTED, HISTORIES, LIBRARY, LINE, LOOP, Owned, callers};
+use super::{CONTESTED, HISTORIES, LIBRARIES, LINE, LOOP, Owned, callers};
 use crate::torture::random::Random;
 use crate::torture::tally::{TALLY, count};
 
@@ -47,14 +47,15 @@ pub fn from_inside(random: &mut Random) {
 }
 
 fn kind(random: &mut Random) -> u64 {
-    if LIBRARY.get().is_some() && random.one_in(6) { FAR } else { random.below(FAR) }
+    if LIBRARIES.get().is_some() && random.one_in(6) { FAR } else { random.below(FAR) }
 }
 
 /// An element of the type that its number says.
 fn make<I: ?Sized + Tested>(number: u64) -> Instance<I> {
-    match (number % KINDS, LIBRARY.get()) {
+    match (number % KINDS, LIBRARIES.get()) {
         (SMALL, _) => Instance::new(Small::new(number, Some(callers::meanwhile))),
-        (FAR, Some(library)) => {
+        (FAR, Some(libraries)) => {
+            let library = libraries.of(number / KINDS);
             library.instantiate::<I>(&number.to_string()).expect("the plugin was built for this program")
         }
         _ => Instance::new(Large::new(number, Some(callers::meanwhile))),

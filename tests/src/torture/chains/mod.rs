@@ -14,10 +14,11 @@ mod history;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock};
 
-use hotcall::{Chain, Library, slot};
+use hotcall::{Chain, slot};
 use hotcall_work::stage::{LIVING, Stage, Wide};
 
 use self::history::History;
+use super::slots::Libraries;
 use super::tally::{TALLY, count};
 
 #[slot]
@@ -55,12 +56,12 @@ impl Owned {
     }
 }
 
-static LIBRARY: OnceLock<Library> = OnceLock::new();
+static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
 
-/// Before any thread starts. With a library, some elements come from it.
-pub fn prepare(library: Option<Library>) {
-    if let Some(library) = library {
-        LIBRARY.set(library).expect("there is one run a process");
+/// Before any thread starts. With libraries, some elements come from them.
+pub fn prepare(libraries: Option<Libraries>) {
+    if let Some(libraries) = libraries {
+        LIBRARIES.set(libraries).expect("there is one run a process");
     }
     LazyLock::force(&HISTORIES);
     LazyLock::force(&OWNED);

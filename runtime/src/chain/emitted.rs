@@ -43,7 +43,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::debugger::{Listed, Named};
-use super::fork::Process;
+use super::fork::{self, Process};
 use super::frames::{Frames, Piece, section};
 use super::inspect::{Counts, EmittedChain};
 use super::rule::{Combine, MethodRule};
@@ -233,23 +233,24 @@ impl Program {
     fn lay_out(&mut self, rules: &[MethodRule], elements: usize) -> usize {
         let mut len: usize = 0;
         self.ways.clear();
+        let can_register = elements < 2 || fork::can_register();
         for (rule, line) in rules.iter().zip(self.lines.of(self.reach)) {
             let way = match (elements, line) {
                 (0, _) => Way::Elsewhere,
                 _ if rule.combine == Combine::Own => Way::Elsewhere,
                 (1, line) => {
                     // Where the list before was a loop, a call that began with it finds this one's links.
-                    self.needs_links |= line.is_none();
+                    self.needs_links |= line.is_none() || Process::this() != Process::FIRST;
                     let at = len.next_multiple_of(arch::CODE_ALIGN);
                     len = at + arch::THUNK_LEN;
                     Way::Jump(at)
                 }
-                (_, Some(line)) => {
+                (_, Some(line)) if can_register => {
                     let at = len.next_multiple_of(arch::CODE_ALIGN);
                     len = at + line.len(elements);
                     Way::Line(at)
                 }
-                (_, None) => {
+                (_, _) => {
                     self.needs_links = true;
                     Way::Elsewhere
                 }

@@ -5,18 +5,21 @@
 //! A child has only the thread that forked. A lock that another thread held is held there for ever.
 //!
 //! * The debugger's list has a lock of this crate. A handler takes it before a fork, and lets go in parent and child.
-//! * libgcc has a lock that no handler reaches. Until version 13 of gcc it is taken for every frame that a panic passes. So a
-//!   child neither asks libgcc to forget what its parent registered, nor frees that code: whatever a child inherits
-//!   stays until the child ends.
+//! * libgcc has a lock that no handler reaches. Until version 13 of gcc it is taken for every frame that a panic passes, once
+//!   anything has been registered. So a child does not ask libgcc to forget what its parent registered, nor frees that
+//!   code: whatever a child inherits stays until the child ends. And before a child registers anything itself, a thread
+//!   that may be lost finds out whether the lock can be had. Where it cannot, chains that are edited there become loops,
+//!   which need no registration.
 //!
-//! What a child itself emits is registered as ever: with an older libgcc, a child of a process in which another
-//! thread was just unwinding hangs there, as it does in its first panic.
+//! In a child whose parent was unwinding in another thread as it forked, a panic hangs: that is libgcc's.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Once;
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Once, mpsc};
+use std::time::Duration;
 
+use super::frames;
 use crate::lock::{Mutex, MutexGuard};
 
 static LOCK: Mutex<()> = Mutex::new(());
@@ -54,7 +57,49 @@ extern "C" fn parent() {
 extern "C" fn child() {
     // Relaxed: there is one thread.
     FORKS.fetch_add(1, Ordering::Relaxed);
+    // A lock that is lost stays so in a child's child.
+    if LIBGCC.load(Ordering::Relaxed) != LOST {
+        LIBGCC.store(UNKNOWN, Ordering::Relaxed);
+    }
     FORKING.set(None);
+}
+
+/// What is known of libgcc's lock.
+static LIBGCC: AtomicU8 = AtomicU8::new(WORKS);
+const WORKS: u8 = 0;
+const UNKNOWN: u8 = 1;
+const LOST: u8 = 2;
+
+/// How long a lock that somebody holds is waited for in a child. Who waits in vain emits loops: slower, and right.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Whether code with frames may be emitted: in a child, libgcc's lock may be lost.
+pub(super) fn can_register() -> bool {
+    // Relaxed: it says nothing of other memory. Two threads may both find out.
+    match LIBGCC.load(Ordering::Relaxed) {
+        WORKS => true,
+        UNKNOWN => {
+            let works = can_be_had();
+            LIBGCC.store(if works { WORKS } else { LOST }, Ordering::Relaxed);
+            if !works {
+                tracing::warn!(target: "hotcall", "forked while another thread unwound: chains that are edited here are loops");
+            }
+            works
+        }
+        _ => false,
+    }
+}
+
+/// Takes libgcc's lock in a thread that is left behind where it never gets it.
+fn can_be_had() -> bool {
+    let (had, waits) = mpsc::channel();
+    let tries = move || {
+        frames::probe();
+        // Nobody listens any more where it took too long.
+        let _ = had.send(());
+    };
+    let spawned = std::thread::Builder::new().name("hotcall-probe".into()).spawn(tries);
+    spawned.is_ok() && waits.recv_timeout(PATIENCE).is_ok()
 }
 
 /// The process that something was made in.
@@ -62,6 +107,9 @@ extern "C" fn child() {
 pub(super) struct Process(u32);
 
 impl Process {
+    /// One that no fork made.
+    pub(super) const FIRST: Self = Self(0);
+
     pub(super) fn this() -> Self {
         Self(FORKS.load(Ordering::Relaxed))
     }

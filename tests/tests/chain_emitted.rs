@@ -103,6 +103,8 @@ fn check(method: &EmittedChain, elements: usize) {
     let mut element = 0;
     let mut loaded = None;
     let mut depth = 8;
+    // A short chain that cannot stop ends with a jump. Methods 3 and 4 can.
+    let jumps = elements <= 4 && ![3, 4].contains(&method.method) || elements == 1;
     for one in &found {
         assert_ne!(one.code(), Code::INVALID);
         match one.mnemonic() {
@@ -122,9 +124,12 @@ fn check(method: &EmittedChain, elements: usize) {
         if element < elements && at == method.sites[element] {
             assert_eq!(at % 8, 3, "the opcode is not at 3 mod 8");
             assert_eq!(one.len(), 5);
-            let wanted = if elements == 1 { Code::Jmp_rel32_64 } else { Code::Call_rel32_64 };
-            assert_eq!(one.code(), wanted);
-            assert!(elements == 1 || depth.is_multiple_of(16), "a call with the stack at {depth}");
+            if jumps && element + 1 == elements {
+                assert_eq!((one.code(), depth), (Code::Jmp_rel32_64, 8), "the stack is as it was");
+            } else {
+                assert_eq!(one.code(), Code::Call_rel32_64);
+                assert!(depth.is_multiple_of(16), "a call with the stack at {depth}");
+            }
             let target = method.targets[element];
             let end = destination(one.near_branch_target() as usize, loaded.unwrap(), target);
             assert_eq!(end, (target, method.instances[element]), "element {element} of {method:x?}");
@@ -138,7 +143,9 @@ fn check(method: &EmittedChain, elements: usize) {
         }
     }
     assert_eq!((element, depth), (elements, 8), "all is called, and the stack is as it was");
-    assert_eq!(found.last().unwrap().mnemonic(), Mnemonic::Ret);
+    let end = found.last().unwrap();
+    assert_eq!(end.mnemonic(), if jumps { Mnemonic::Jmp } else { Mnemonic::Ret });
+    assert!(!jumps || end.ip() as usize == method.sites[elements - 1]);
 }
 
 #[test]

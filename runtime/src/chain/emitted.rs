@@ -14,7 +14,7 @@
 //!   elements   entry point of the method
 //!   0          the method of the empty chain, which the macro wrote
 //!   1          mov rdi, instance; jmp method
-//!   2 or more  a frame, one call after another, ret: see `template`
+//!   2 or more  a frame, one call after another, ret or a last jump: see `template`
 //! ```
 //!
 //! All pieces of one list, and the trampolines for methods out of reach, lie in one block of code memory. The first
@@ -33,7 +33,7 @@
 //!
 //! # Invariants
 //!
-//! 1. The opcode of every site is at 3 mod 8, and is `call`, or for one element `jmp`.
+//! 1. The opcode of every site is at 3 mod 8, and is `call`, or for the last element of a short list `jmp`.
 //! 2. Every site reaches its target: a method, a trampoline in the same block, or a thunk.
 //! 3. `block`, `thunks` and `frames` live until a grace period has passed in which nothing led to them.
 //! 4. Between two retargetings of sites of one program a grace period passes.
@@ -43,12 +43,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::debugger::{Listed, Named};
-use super::fork::Process;
+use super::fork::{self, Process};
 use super::frames::{Frames, Piece, section};
 use super::inspect::{Counts, EmittedChain};
 use super::rule::{Combine, MethodRule};
 use super::shape::{Shape, Stop};
-use super::template::{Line, Reach, Template};
+use super::template::{Line, Reach};
 use crate::arch;
 use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
 use crate::error::Error;
@@ -233,23 +233,24 @@ impl Program {
     fn lay_out(&mut self, rules: &[MethodRule], elements: usize) -> usize {
         let mut len: usize = 0;
         self.ways.clear();
+        let can_register = elements < 2 || fork::can_register();
         for (rule, line) in rules.iter().zip(self.lines.of(self.reach)) {
             let way = match (elements, line) {
                 (0, _) => Way::Elsewhere,
                 _ if rule.combine == Combine::Own => Way::Elsewhere,
                 (1, line) => {
                     // Where the list before was a loop, a call that began with it finds this one's links.
-                    self.needs_links |= line.is_none();
+                    self.needs_links |= line.is_none() || Process::this() != Process::FIRST;
                     let at = len.next_multiple_of(arch::CODE_ALIGN);
                     len = at + arch::THUNK_LEN;
                     Way::Jump(at)
                 }
-                (_, Some(line)) => {
+                (_, Some(line)) if can_register => {
                     let at = len.next_multiple_of(arch::CODE_ALIGN);
                     len = at + line.len(elements);
                     Way::Line(at)
                 }
-                (_, None) => {
+                (_, _) => {
                     self.needs_links = true;
                     Way::Elsewhere
                 }
@@ -316,9 +317,8 @@ impl Program {
     fn pieces(&self, base: ExecAddr) -> impl Iterator<Item = Piece<'_>> {
         self.ways.iter().zip(self.lines.of(self.reach)).filter_map(move |(way, line)| match (way, line) {
             (Way::Line(at), Some(line)) => {
-                let len = line.len(self.elements);
-                let tail = len - line.tail.len();
-                Some(Piece { start: base.get() + at, len, tail, unwind: &line.unwind })
+                let (unwind, tail) = line.unwind(self.elements);
+                Some(Piece { start: base.get() + at, len: line.len(self.elements), tail, unwind })
             }
             _ => None,
         })
@@ -357,7 +357,7 @@ impl Program {
         let block = self.block.as_ref()?;
         let at = match (self.ways[method], self.line(method)) {
             (Way::Jump(at), _) => at + arch::NEAR_JUMP_AT,
-            (Way::Line(at), Some(line)) => at + line.site(element),
+            (Way::Line(at), Some(line)) => at + line.site(element, self.elements),
             _ => return None,
         };
         let site = block.exec().add(at);
@@ -431,7 +431,7 @@ fn emit_line(
     list: &[Arc<Installed>],
     trampolines: &Trampolines,
 ) {
-    let tail = code.len() - line.tail.len();
+    let tail = code.len() - line.tail(list.len()).len();
     // `from` is where a displacement is: a branch's opcode would be just before it.
     let near = |from: usize, target: usize| {
         arch::displacement(base.add(from - 1), ExecAddr::new(target))
@@ -440,7 +440,7 @@ fn emit_line(
     let reach = |from: usize, target: usize| near(from, trampolines.get(&target).copied().unwrap_or(target));
     let mut at = 0;
     for (number, element) in list.iter().enumerate() {
-        let template: &Template = if number == 0 { &line.head } else { &line.next };
+        let template = line.template(number, list.len());
         let bytes = &mut code[at..at + template.bytes.len()];
         bytes.copy_from_slice(&template.bytes);
         let mut put = |hole: usize, value: &[u8]| bytes[hole..hole + value.len()].copy_from_slice(value);
@@ -459,7 +459,7 @@ fn emit_line(
         }
         at += template.bytes.len();
     }
-    code[tail..].copy_from_slice(&line.tail);
+    code[tail..].copy_from_slice(line.tail(list.len()));
 }
 
 impl Program {

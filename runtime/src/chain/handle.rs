@@ -72,6 +72,9 @@ use crate::retired::Retired;
 /// Methods whose arguments all travel in registers and are written as integers, floats, references or pointers; a
 /// value that goes through must be one of them, of one register. Other methods are a loop over a list, as are
 /// all of them in the portable backend.
+///
+/// The last of up to four elements is jumped to, where the method cannot stop before it: in a backtrace its caller is
+/// that of the chain. Longer chains have a frame of their own throughout.
 pub struct Chain<I: ?Sized + Chainable> {
     core: ChainCore,
     entries: I::Entries,

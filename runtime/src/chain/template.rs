@@ -15,6 +15,21 @@
 //! Each ends with its call, and is a multiple of 8 bytes long: so every call's opcode is at 3 mod 8, where it can be
 //! retargeted. For a value that goes through `xmm0` or `rax` an element is 16 bytes.
 //!
+//! A short chain ends with a jump where nothing of the frame is needed after its last element: that is one return less.
+//!
+//! ```text
+//!  last                     of a chain of up to 4 elements that does not stop
+//!  ----
+//!  carry, again             as in next
+//!  add rsp, frame; pop … rbx
+//!  (nops)
+//!  lea rdi, instance
+//!  jmp method
+//! ```
+//!
+//! Its last element sees the chain's caller as its own in a backtrace, as the one element of a chain of one does. In
+//! longer chains it would save too little for that.
+//!
 //! Long chains are bound by how fast code can be fetched, so an instance is a displacement of 4 bytes where all
 //! instances of the list are in reach of the code, and an immediate of 8 where one is not. The system's allocator keeps
 //! what the main thread allocates near the program.
@@ -46,6 +61,11 @@ impl Reach {
     }
 }
 
+/// The most elements of a chain that ends with a jump.
+const SHORT: usize = 4;
+const CALL: u8 = 0xe8;
+const JUMP: u8 = 0xe9;
+
 /// Instructions with holes.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
@@ -74,10 +94,13 @@ impl Template {
 /// What is emitted for a method of a chain of two elements or more.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    pub(super) head: Template,
-    pub(super) next: Template,
-    pub(super) tail: Vec<u8>,
-    pub(super) unwind: Unwind,
+    head: Template,
+    next: Template,
+    /// What follows the last call.
+    tail: Vec<u8>,
+    unwind: Unwind,
+    /// Instead of the last `next` and the tail, where the chain is short.
+    last: Option<(Template, Unwind)>,
     pub(super) reach: Reach,
     pub(super) stop: Stop,
 }
@@ -90,18 +113,57 @@ impl Line {
         let mut unwind = Unwind::default();
         let head = head(shape, reach, frame, &mut unwind);
         let next = next(shape, reach);
+        let last = (shape.stop == Stop::Never).then(|| {
+            let mut unwind = unwind.clone();
+            (last(shape, reach, frame, &mut unwind), unwind)
+        });
         let tail = tail(shape, frame, &mut unwind);
-        Self { head, next, tail, unwind, reach, stop: shape.stop }
+        Self { head, next, tail, unwind, last, reach, stop: shape.stop }
+    }
+
+    fn last(&self, elements: usize) -> Option<&(Template, Unwind)> {
+        self.last.as_ref().filter(|_| elements <= SHORT)
+    }
+
+    /// The instructions for one of so many elements.
+    pub(super) fn template(&self, element: usize, elements: usize) -> &Template {
+        match self.last(elements) {
+            _ if element == 0 => &self.head,
+            Some((last, _)) if element + 1 == elements => last,
+            _ => &self.next,
+        }
+    }
+
+    /// The instructions after those of all elements.
+    pub(super) fn tail(&self, elements: usize) -> &[u8] {
+        if self.last(elements).is_some() { &[] } else { &self.tail }
+    }
+
+    /// Where the frame is, and where it begins to go: counted from the first instruction.
+    pub(super) fn unwind(&self, elements: usize) -> (&Unwind, usize) {
+        match self.last(elements) {
+            Some((last, unwind)) => (unwind, self.len(elements) - last.bytes.len()),
+            None => (&self.unwind, self.len(elements) - self.tail.len()),
+        }
     }
 
     /// The length for so many elements.
     pub(super) fn len(&self, elements: usize) -> usize {
-        self.head.bytes.len() + (elements - 1) * self.next.bytes.len() + self.tail.len()
+        let last = self.template(elements - 1, elements).bytes.len();
+        self.start(elements - 1) + last + self.tail(elements).len()
     }
 
-    /// Where the opcode of an element's call is, counted from the first instruction.
-    pub(super) fn site(&self, element: usize) -> usize {
-        self.head.call_at() + element * self.next.bytes.len()
+    /// Where an element's instructions begin, counted from the first.
+    fn start(&self, element: usize) -> usize {
+        match element {
+            0 => 0,
+            _ => self.head.bytes.len() + (element - 1) * self.next.bytes.len(),
+        }
+    }
+
+    /// Where the opcode of an element's call or jump is, counted from the first instruction.
+    pub(super) fn site(&self, element: usize, elements: usize) -> usize {
+        self.start(element) + self.template(element, elements).call_at()
     }
 }
 
@@ -111,8 +173,8 @@ fn bytes(ops: Assembler) -> Vec<u8> {
     ops.finalize().expect("a template has no labels")
 }
 
-/// Fills up so that an instance and a call come to end at a multiple of 8; and adds them, with zeroes.
-fn call(ops: &mut Assembler, reach: Reach) {
+/// Fills up so that an instance and a branch come to end at a multiple of 8; and adds them, with zeroes.
+fn branch(ops: &mut Assembler, reach: Reach, opcode: u8) {
     let len = ops.offset().0 + reach.load_len() + arch::BRANCH_LEN;
     match len.next_multiple_of(arch::SITE_ALIGN) - len {
         0 => {}
@@ -128,7 +190,7 @@ fn call(ops: &mut Assembler, reach: Reach) {
         Reach::Near => dynasm!(ops ; .arch x64 ; .bytes [0x48, 0x8d, 0x3d, 0, 0, 0, 0]),
         Reach::Far => dynasm!(ops ; .arch x64 ; mov rdi, QWORD 0),
     }
-    dynasm!(ops ; .arch x64 ; .bytes [0xe8, 0, 0, 0, 0]);
+    dynasm!(ops ; .arch x64 ; .bytes [opcode, 0, 0, 0, 0]);
     debug_assert_eq!(ops.offset().0 % arch::SITE_ALIGN, 0);
 }
 
@@ -148,7 +210,7 @@ fn head(shape: &Shape, reach: Reach, frame: usize, unwind: &mut Unwind) -> Templ
     for (place, float) in shape.floats.iter().enumerate() {
         dynasm!(ops ; .arch x64 ; movsd QWORD [rsp + 8 * place as i32], Rx(*float));
     }
-    call(&mut ops, reach);
+    branch(&mut ops, reach, CALL);
     Template { bytes: bytes(ops), exit_at: None, ask_at: None }
 }
 
@@ -165,6 +227,13 @@ fn next(shape: &Shape, reach: Reach) -> Template {
         dynasm!(ops ; .arch x64 ; test al, al ; .bytes [0x0f, 0x85, 0, 0, 0, 0]);
         exit_at = Some(ops.offset().0 - 4);
     }
+    carry(&mut ops, shape);
+    branch(&mut ops, reach, CALL);
+    Template { bytes: bytes(ops), exit_at, ask_at }
+}
+
+/// What the element before returned goes to its argument; the others are as they were.
+fn carry(ops: &mut Assembler, shape: &Shape) {
     match shape.carry {
         Carry::Nowhere | Carry::Float(0) => {}
         Carry::Float(to) => dynasm!(ops ; .arch x64 ; movaps Rx(to), xmm0),
@@ -181,12 +250,10 @@ fn next(shape: &Shape, reach: Reach) -> Template {
     for (place, float) in shape.floats.iter().enumerate() {
         dynasm!(ops ; .arch x64 ; movsd Rx(*float), QWORD [rsp + 8 * place as i32]);
     }
-    call(&mut ops, reach);
-    Template { bytes: bytes(ops), exit_at, ask_at }
 }
 
-fn tail(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Vec<u8> {
-    let mut ops = Assembler::new(0);
+/// The frame goes.
+fn leave(ops: &mut Assembler, shape: &Shape, frame: usize, unwind: &mut Unwind) {
     if frame != 0 {
         dynasm!(ops ; .arch x64 ; add rsp, BYTE frame as i8);
         unwind.shrunk(ops.offset().0, frame);
@@ -195,6 +262,19 @@ fn tail(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Vec<u8> {
         dynasm!(ops ; .arch x64 ; pop Rq(kept.preserved));
         unwind.popped(ops.offset().0, kept.preserved);
     }
+}
+
+fn last(shape: &Shape, reach: Reach, frame: usize, unwind: &mut Unwind) -> Template {
+    let mut ops = Assembler::new(0);
+    carry(&mut ops, shape);
+    leave(&mut ops, shape, frame, unwind);
+    branch(&mut ops, reach, JUMP);
+    Template { bytes: bytes(ops), exit_at: None, ask_at: None }
+}
+
+fn tail(shape: &Shape, frame: usize, unwind: &mut Unwind) -> Vec<u8> {
+    let mut ops = Assembler::new(0);
+    leave(&mut ops, shape, frame, unwind);
     dynasm!(ops ; .arch x64 ; ret);
     bytes(ops)
 }

@@ -43,6 +43,11 @@ pub fn run(random: &mut Random, stop: impl Fn() -> bool) {
 
 /// What the child does. The locks of this test may be held by threads that it has not: it takes none.
 fn in_child() -> bool {
+    let wrong = TALLY.counts().wrong();
+    super::chains::callers::from_signal(3);
+    if TALLY.counts().wrong() != wrong {
+        return false;
+    }
     let maker = Maker::new(None);
     (0..SLOTS).all(|slot| {
         let floor = STATES[slot].floor();

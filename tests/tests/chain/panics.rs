@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hotcall::{Chain, Instance, chain};
+use hotcall::{Chain, Instance, chain, dispatch};
 
 use crate::{Effect, Nothing};
 
@@ -76,4 +76,40 @@ fn a_backtrace_inside_an_element_shows_the_caller() {
     let element = seen.find("Looks").unwrap_or_else(|| panic!("no element in {seen}"));
     let caller = seen.find("the_caller_of_the_chain").unwrap_or_else(|| panic!("no caller in {seen}"));
     assert!(element < caller, "{seen}");
+}
+
+/// Short chains end with a jump, long ones with a return: the frame is right wherever an element panics.
+#[test]
+fn every_element_of_short_and_long_chains_panics() {
+    #[dispatch]
+    trait Fragile: Send + Sync {
+        #[chain(through = x)]
+        fn mixed(&self, a: u64, x: u32, scale: f64, b: &u64) -> u32;
+    }
+    struct At(u32);
+    impl Fragile for At {
+        fn mixed(&self, a: u64, x: u32, scale: f64, b: &u64) -> u32 {
+            assert!(a != u64::from(self.0), "{}", std::backtrace::Backtrace::force_capture());
+            x * 3 + self.0 + scale as u32 + *b as u32
+        }
+    }
+    #[inline(never)]
+    fn the_caller_of_the_chain(chain: &Chain<dyn Fragile>, a: u64) -> u32 {
+        std::hint::black_box(chain.mixed(a, 1, 2.0, &5)) + 1
+    }
+    for len in 1..=7 {
+        let chain: Chain<dyn Fragile> = Chain::new((0..len).map(|n| Instance::new(At(n)))).unwrap();
+        for at in 0..len {
+            // In registers that the chain saves: they must come back.
+            let kept = std::hint::black_box([len, at, len + at, len * at]);
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                the_caller_of_the_chain(&chain, u64::from(at)) + kept[2]
+            }));
+            let seen = *caught.unwrap_err().downcast::<String>().unwrap();
+            assert!(seen.contains("the_caller_of_the_chain"), "element {at} of {len}: {seen}");
+            assert_eq!(kept, [len, at, len + at, len * at]);
+        }
+        let wanted = (0..len).fold(1, |x, n| x * 3 + n + 7) + 1;
+        assert_eq!(the_caller_of_the_chain(&chain, 99), wanted, "{len} elements");
+    }
 }

@@ -1,8 +1,9 @@
 //! What a slot holds, from `replace` to the moment it is freed or given back.
 
 use core::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::handover::{ABANDONED, BOTH, DRAINED, Handover};
 use crate::instance::RawInstance;
 use crate::interface::{Code, Table};
 
@@ -13,12 +14,11 @@ pub(crate) static FREED: AtomicU64 = AtomicU64::new(0);
 /// An instance in a slot, or on its way out of one.
 ///
 /// `data` and `table` are copies for readers, who are protected by a section or a guard. The instance itself is handed
-/// on by two marks, without a lock: a batch retires ten thousand of these, and a fork may come at any moment.
+/// on without a lock: a batch retires ten thousand of these, and a fork may come at any moment.
 ///
 /// `repr(C)`: libraries that are linked read the copies of what the program installs.
 ///
-/// Invariant: `instance` is touched by whoever changed `marks` so that both are set, and by nobody else. They are never
-/// unset.
+/// Invariant: `instance` is touched by whoever completed the marks of `handover`, and by nobody else.
 #[repr(C)]
 pub(crate) struct Installed {
     data: *mut (),
@@ -26,14 +26,8 @@ pub(crate) struct Installed {
     methods: *const Code,
     table: &'static Table,
     instance: UnsafeCell<Option<RawInstance>>,
-    marks: AtomicU8,
+    handover: Handover,
 }
-
-/// No thread can be inside the instance any more.
-const DRAINED: u8 = 1;
-/// Nobody holds the retirement: the runtime drops the instance when it has drained.
-const ABANDONED: u8 = 2;
-const BOTH: u8 = DRAINED | ABANDONED;
 
 // SAFETY: a slot takes `Send + Sync` instances only (`Slot::replace`); `data` is only a copy of the
 // instance's address.
@@ -56,7 +50,7 @@ impl Installed {
             methods: instance.table().methods().as_ptr(),
             table: instance.table(),
             instance: UnsafeCell::new(Some(instance)),
-            marks: AtomicU8::new(0),
+            handover: Handover::new(),
         }
     }
 
@@ -82,14 +76,12 @@ impl Installed {
         self.table
     }
 
-    /// Sets `mark`. The instance, where that has set the second of the two, or both at once.
-    fn mark(&self, mark: u8) -> Option<RawInstance> {
-        // AcqRel: who sets the second mark has seen all that was done before the first.
-        let before = self.marks.fetch_or(mark, Ordering::AcqRel);
-        if before == BOTH || before | mark != BOTH {
+    /// Sets `mark`. The instance, where that has completed the marks.
+    fn mark(&self, mark: usize) -> Option<RawInstance> {
+        if !self.handover.set(mark) {
             return None;
         }
-        // SAFETY: the invariant: this is the change.
+        // SAFETY: the invariant.
         #[allow(unsafe_code)]
         let instance = unsafe { &mut *self.instance.get() };
         instance.take()
@@ -115,8 +107,7 @@ impl Installed {
     }
 
     pub(crate) fn is_drained(&self) -> bool {
-        // Acquire, partner of the Release half in `drain`.
-        self.marks.load(Ordering::Acquire) & DRAINED != 0
+        self.handover.has(DRAINED)
     }
 }
 

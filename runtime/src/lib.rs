@@ -62,13 +62,13 @@ mod batch;
 mod chain;
 mod error;
 mod gated;
+mod handover;
 mod installed;
 mod instance;
 mod interface;
 mod lock;
 mod patched;
 mod plugin;
-#[cfg(patched)]
 mod primitive;
 mod quiesce;
 mod retired;

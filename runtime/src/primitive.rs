@@ -11,6 +11,7 @@ pub(crate) use core::sync::atomic::{AtomicUsize, Ordering};
 /// Partner: [`crate::sys::barrier::heavy`], which makes every running thread of the process execute a full
 /// barrier. Loom knows no such call, so there both halves are sequentially consistent fences, which order
 /// the same pairs of accesses.
+#[cfg(any(patched, loom))]
 #[inline(always)]
 pub(crate) fn light_barrier() {
     #[cfg(loom)]

@@ -4,7 +4,8 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p hotcall --release --test loom
 //! ```
 //!
-//! The record of the per-call section is the very file that the runtime is built from. What a writer does is
+//! The record of the per-call section, and the marks by which instances are handed over, are the very files that the
+//! runtime is built from. What a writer does is
 //! stated step by step, beside the names that `record.rs` (W1 to W5) and `slot/patched` give the steps. Each model
 //! has broken twins, with one step left out or misplaced, which loom must reject: they show that the model
 //! could see the mistake.
@@ -16,6 +17,9 @@
 //! Without `--cfg loom` this file is empty.
 #![cfg(loom)]
 
+#[allow(dead_code, reason = "a model uses part of it")]
+#[path = "../src/handover.rs"]
+mod handover;
 #[path = "../src/primitive.rs"]
 mod primitive;
 #[allow(dead_code, reason = "a model uses part of it")]
@@ -27,6 +31,8 @@ mod machine;
 
 #[path = "loom/batch.rs"]
 mod batch;
+#[path = "loom/handover.rs"]
+mod handing_over;
 #[path = "loom/reuse.rs"]
 mod reuse;
 #[path = "loom/section.rs"]

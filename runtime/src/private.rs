@@ -14,6 +14,8 @@ pub use crate::slot::{
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{__call as call, __stub as stub, __stubs as stubs};
 pub use core;
+pub use core::mem::MaybeUninit;
+pub use core::option::Option::{None, Some};
 pub use std;
 
 /// A type that the C calling convention returns in registers, whatever the name it is written with stands for.
@@ -26,6 +28,12 @@ register!(bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64)
 
 /// For `#[dispatch]`: refuses a type of the user's that has the name of a primitive.
 pub const fn assert_register<T: Register>() {}
+
+/// For `#[dispatch]`: size and alignment.
+#[must_use]
+pub const fn layout<T>() -> (usize, usize) {
+    (size_of::<T>(), align_of::<T>())
+}
 
 /// What the expansion of `#[dispatch]` names for chains.
 pub mod chain {

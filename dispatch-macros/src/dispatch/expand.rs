@@ -11,13 +11,14 @@ use crate::paths::crate_path;
 pub(super) struct Context<'a> {
     pub(super) of: &'a Trait,
     /// What the expansion calls `::hotcall::__private`: short, for it is written often.
-    pub(super) rt: TokenStream,
+    pub(super) rt: Ident,
 }
 
 pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
     let krate = crate_path();
-    let context = Context { of, rt: quote!(__hotcall) };
+    let context = Context { of, rt: Ident::new("__hotcall", Span::mixed_site()) };
     let functions = of.methods.iter().enumerate().map(|(number, method)| context.functions(number, method));
+    let rt = &context.rt;
     let first_index = Names::new(0).index;
     let tables = context.tables();
     let implementations = context.implementations();
@@ -33,7 +34,7 @@ pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
             clippy::multiple_unsafe_ops_per_block
         )]
         const _: () = {
-            use #krate::__private as __hotcall;
+            use #krate::__private as #rt;
             const #first_index: usize = 0;
             #(#functions)*
             #tables

@@ -45,8 +45,9 @@ impl Context<'_> {
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
         let for_slots = self.of.lends_shared().then(|| {
-            let (default, stub) = (self.default_and_stub(&names, method), self.slowly(&names, method));
-            quote!(#default #stub)
+            let (default_and_stub, slowly) =
+                (self.default_and_stub(&names, method), self.slowly(&names, method));
+            quote!(#default_and_stub #slowly)
         });
         let through_table = self.through_table(&names, method);
         quote!(#count #in_register #shim #for_slots #through_table)
@@ -80,7 +81,7 @@ impl Context<'_> {
         let instance = if method.takes_mut { quote!(instance_mut) } else { quote!(instance) };
         let call =
             quote!(<#implementor as #path>::#name(#rt::#instance::<#implementor>(__this) #(, #arguments)*));
-        let returned = returned(method, &call);
+        let returned = self.returned(method, &call);
         quote! {
             #(#cfgs)*
             unsafe extern "C-unwind" fn #shim<#(#lifetimes,)* #(#parameters,)* #implementor>(#inputs) -> #result
@@ -109,7 +110,7 @@ impl Context<'_> {
         // table is a constant here: the compiler calls the method itself.
         let interface = self.of.interface();
         let call = quote!(<#interface as #path>::#name(<#definition as #rt::Definition>::default() #(, #arguments)*));
-        let returned = returned(method, &call);
+        let returned = self.returned(method, &call);
         let conditions = quote! {
             where
                 #definition_predicates,
@@ -214,11 +215,12 @@ impl Context<'_> {
         let out_type = out_type.iter();
         (quote!(__this: *const (), #(__out: #out_type,)* #(#arguments: #argument_types),*), result)
     }
-}
 
-/// What a function of the erased type does with a method's result.
-fn returned(method: &Method, value: &TokenStream) -> TokenStream {
-    if method.in_register { quote!(#value) } else { quote!((*__out).write(#value);) }
+    /// What a function of the erased type does with a method's result.
+    fn returned(&self, method: &Method, value: &TokenStream) -> TokenStream {
+        let rt = &self.rt;
+        if method.in_register { quote!(#value) } else { quote!(#rt::give(__out, #value)) }
+    }
 }
 
 /// The method's number, and with it the next one's, which counts only the methods that are configured in.

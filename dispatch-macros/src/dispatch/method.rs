@@ -239,7 +239,7 @@ fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
 
 impl Method {
     /// The function's type, as shims, stubs and tables have it.
-    pub(crate) fn erased_type(&self, rt: &TokenStream) -> TokenStream {
+    pub(crate) fn erased_type(&self, rt: &impl ToTokens) -> TokenStream {
         let types = &self.argument_types;
         let (out, result) = self.out_and_result(rt);
         let out = out.iter();
@@ -247,7 +247,7 @@ impl Method {
     }
 
     /// The type of the out pointer, if there is one, and what is returned.
-    pub(crate) fn out_and_result(&self, rt: &TokenStream) -> (Option<TokenStream>, TokenStream) {
+    pub(crate) fn out_and_result(&self, rt: &impl ToTokens) -> (Option<TokenStream>, TokenStream) {
         let result = &self.result;
         if self.in_register {
             (None, quote!(#result))

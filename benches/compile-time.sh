@@ -4,7 +4,8 @@
 #
 #   benches/compile-time.sh [slots] [methods] [runs]
 #
-# Each run touches the crate and builds it alone, in the debug and in the release profile; the least of the runs counts.
+# Each run touches the crate and builds it alone, in the debug and in the release profile; the two kinds take turns, and the
+# medians are printed: of the times, and of the ratios of each turn.
 set -eu
 slots=${1:-200}
 methods=${2:-10}
@@ -55,18 +56,15 @@ hotcall = { path = "$root/runtime" }
 TOML
 done
 
-seconds() { # kind profile-flag
-    least=
-    run=0
-    while [ "$run" -lt "$runs" ]; do
-        touch "$work/$1/src/main.rs"
-        start=$(date +%s%N)
-        CARGO_TARGET_DIR="$work/target" CARGO_INCREMENTAL=0 cargo build --quiet --manifest-path "$work/$1/Cargo.toml" $2
-        took=$((($(date +%s%N) - start) / 1000000))
-        if [ -z "$least" ] || [ "$took" -lt "$least" ]; then least=$took; fi
-        run=$((run + 1))
-    done
-    echo "$least"
+milliseconds() { # kind profile-flag
+    touch "$work/$1/src/main.rs"
+    start=$(date +%s%N)
+    CARGO_TARGET_DIR="$work/target" CARGO_INCREMENTAL=0 cargo build --quiet --manifest-path "$work/$1/Cargo.toml" $2
+    echo $((($(date +%s%N) - start) / 1000000))
+}
+
+median() { # file
+    sort -n "$1" | awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'
 }
 
 for profile in "" --release; do
@@ -74,9 +72,21 @@ for profile in "" --release; do
     for kind in slots boxes; do
         CARGO_TARGET_DIR="$work/target" CARGO_INCREMENTAL=0 cargo build --quiet --manifest-path "$work/$kind/Cargo.toml" $profile
     done
-    with=$(seconds slots "$profile")
-    without=$(seconds boxes "$profile")
-    awk -v p="${profile:---debug}" -v w="$with" -v o="$without" -v s="$slots" -v m="$methods" 'BEGIN {
-        printf "%-9s %d slots of %d methods: %.2f s, with Box<dyn> %.2f s, ratio %.2f\n", substr(p, 3), s, m, w / 1000, o / 1000, w / o
+    : > "$work/slots.ms"
+    : > "$work/boxes.ms"
+    : > "$work/ratios"
+    run=0
+    while [ "$run" -lt "$runs" ]; do
+        with=$(milliseconds slots "$profile")
+        without=$(milliseconds boxes "$profile")
+        echo "$with" >> "$work/slots.ms"
+        echo "$without" >> "$work/boxes.ms"
+        echo "$with $without" | awk '{ printf "%.4f\n", $1 / $2 }' >> "$work/ratios"
+        run=$((run + 1))
+    done
+    awk -v p="${profile:---debug}" -v w="$(median "$work/slots.ms")" -v o="$(median "$work/boxes.ms")" \
+        -v r="$(median "$work/ratios")" -v n="$runs" -v s="$slots" -v m="$methods" 'BEGIN {
+        printf "%-9s %d slots of %d methods: %.2f s, with Box<dyn> %.2f s, ratio %.2f (medians of %d interleaved runs)\n", \
+            substr(p, 3), s, m, w / 1000, o / 1000, r, n
     }'
 done

@@ -14,6 +14,8 @@ pub use crate::slot::{
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{__call as call, __stub as stub, __stubs as stubs};
 pub use core;
+pub use core::mem::MaybeUninit;
+pub use core::option::Option::{None, Some};
 pub use std;
 
 /// A type that the C calling convention returns in registers, whatever the name it is written with stands for.
@@ -26,6 +28,24 @@ register!(bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64)
 
 /// For `#[dispatch]`: refuses a type of the user's that has the name of a primitive.
 pub const fn assert_register<T: Register>() {}
+
+/// A method's result, where it does not leave in a register.
+///
+/// # Safety
+///
+/// A result may be written to `out`.
+#[allow(unsafe_code)]
+#[inline]
+pub unsafe fn give<R>(out: *mut MaybeUninit<R>, result: R) {
+    // SAFETY: the caller's promise.
+    unsafe { out.cast::<R>().write(result) };
+}
+
+/// For `#[dispatch]`: size and alignment.
+#[must_use]
+pub const fn layout<T>() -> (usize, usize) {
+    (size_of::<T>(), align_of::<T>())
+}
 
 /// What the expansion of `#[dispatch]` names for chains.
 pub mod chain {
@@ -58,7 +78,8 @@ pub mod plugin {
 ///
 /// `this` points to a `T` that lives as long as `'a`, or `T` has no bytes.
 #[allow(unsafe_code)]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
+#[cfg_attr(debug_assertions, inline)]
 pub unsafe fn instance<'a, T>(this: *const ()) -> &'a T {
     let this = if size_of::<T>() == 0 { core::ptr::dangling() } else { this.cast::<T>() };
     // SAFETY: the caller's promise; a type without bytes may be anywhere but null and unaligned.
@@ -71,7 +92,8 @@ pub unsafe fn instance<'a, T>(this: *const ()) -> &'a T {
 ///
 /// As there, and nobody else uses the instance.
 #[allow(unsafe_code)]
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
+#[cfg_attr(debug_assertions, inline)]
 pub unsafe fn instance_mut<'a, T>(this: *const ()) -> &'a mut T {
     let this = if size_of::<T>() == 0 { core::ptr::dangling_mut() } else { this.cast::<T>().cast_mut() };
     // SAFETY: as above, and exclusive.

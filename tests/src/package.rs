@@ -44,17 +44,27 @@ pub fn head(name: &str, edition: &str) -> String {
 /// Cargo fails.
 #[must_use]
 pub fn cargo(tmp: &str, folder: &Path, words: &[&str]) -> String {
+    let output = cargo_answer(tmp, folder, words);
+    assert!(output.status.success(), "cargo {}: {}", words.join(" "), shown(&output));
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+}
+
+/// As [`cargo`], where cargo may fail.
+///
+/// # Panics
+///
+/// Cargo cannot be started.
+#[must_use]
+pub fn cargo_answer(tmp: &str, folder: &Path, words: &[&str]) -> Output {
     let target = Path::new(tmp).parent().expect("cargo's directory for tests is in the target directory");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    Command::new(cargo)
         .args(words)
         .arg("--offline")
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", target)
         .output()
-        .expect("cargo starts");
-    assert!(output.status.success(), "cargo {}: {}", words.join(" "), shown(&output));
-    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+        .expect("cargo starts")
 }
 
 /// How a program ended and what it wrote.

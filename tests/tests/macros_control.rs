@@ -25,6 +25,9 @@ mod owner {
     pub static LENT: dyn Effect = Gain(1.0);
     #[slot]
     pub static OPEN: dyn Effect = Gain(1.0);
+    /// Another test than that of the rest retargets it.
+    #[slot]
+    pub static ASKED: dyn Effect = Gain(1.0);
 
     pub fn set(gain: f32) {
         drop(EFFECT_CONTROL.replace(Gain(gain)).unwrap());
@@ -69,12 +72,12 @@ fn only_the_control_retargets() {
 
 #[test]
 fn what_is_installed_can_be_asked() {
-    let target = owner::OPEN.target();
+    let target = owner::ASKED.target();
     assert!(target.type_name().ends_with("Gain"));
     assert_eq!(target.library(), None);
     assert!(target.to_string().ends_with("Gain"));
-    drop(owner::OPEN.replace(Unity).unwrap());
-    assert!(owner::OPEN.target().type_name().ends_with("Unity"));
+    drop(owner::ASKED.replace(Unity).unwrap());
+    assert!(owner::ASKED.target().type_name().ends_with("Unity"));
 }
 struct Unity;
 impl Effect for Unity {

@@ -3,7 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::expand::{Context, Names};
+use super::expand::Context;
+use super::functions::Names;
 use super::method::{Method, Undispatched};
 use super::rewrite::associated_parameter;
 use super::trait_item::Trait;
@@ -22,14 +23,15 @@ impl Context<'_> {
 
         let slot = (lends_shared && lends_nothing).then(|| {
             let body = |names: &Names, method: &Method| {
-                let (invoke, slowly, arguments) = (&names.invoke, &names.slowly, &method.arguments);
+                let (slowly, arguments) = (&names.slowly, &method.arguments);
+                let call = self.through_stub(names, method);
                 quote! {
                     match #rt::Slot::<#definition>::__enter(self) {
-                        #rt::core::option::Option::Some(__entered) => {
-                            let __bound = __entered.bound();
-                            #invoke::<#(#generics,)* #definition>(&__bound #(, #arguments)*)
+                        #rt::Some(__entered) => {
+                            let __bound = &__entered.bound();
+                            #call
                         }
-                        #rt::core::option::Option::None => {
+                        #rt::None => {
                             #slowly::<#(#generics,)* #definition>(self #(, #arguments)*)
                         }
                     }
@@ -60,6 +62,7 @@ impl Context<'_> {
                 let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
                 let call = quote!(<#definition_of_static as #path>::#name(self.0 #(, #arguments)*));
                 if matches!(method.signature.safety, syn::Safety::Unsafe(_)) {
+                    // SAFETY: the contract is the caller's, and the same.
                     quote!(unsafe { #call })
                 } else {
                     call
@@ -74,8 +77,8 @@ impl Context<'_> {
         }
         let bound = (lends_shared && !is_static).then(|| {
             let body = |names: &Names, method: &Method| {
-                let (invoke, arguments) = (&names.invoke, &method.arguments);
-                quote!(#invoke::<#(#generics,)* #definition>(self #(, #arguments)*))
+                let call = self.through_stub(names, method);
+                quote!(let __bound = self; #call)
             };
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
@@ -85,8 +88,10 @@ impl Context<'_> {
         let through_table = |names: &Names, method: &Method| {
             let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
             quote! {
-                let (__this, __code) = (self.__this().cast_const(), self.__method(#index));
-                unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
+                // SAFETY: the instance lives, and the code is what its table has for this method.
+                unsafe {
+                    #through_table::<#(#generics),*>(self.__this().cast_const(), self.__method(#index) #(, #arguments)*)
+                }
             }
         };
         let patched = lends_nothing.then(|| {
@@ -94,13 +99,15 @@ impl Context<'_> {
                 let (through_table, index, arguments) =
                     (&names.through_table, &names.index, &method.arguments);
                 let call = quote! {
+                    // SAFETY: the interface has this method.
                     let (__this, __code) = unsafe { __inside.load(#index) };
+                    // SAFETY: `__inside` keeps the instance, whose code for this method has just been loaded.
                     unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
                 };
                 quote! {
                     match #rt::Patched::__enter(self) {
-                        #rt::core::option::Option::Some(__inside) => { #call }
-                        #rt::core::option::Option::None => {
+                        #rt::Some(__inside) => { #call }
+                        #rt::None => {
                             let __inside = #rt::Patched::__enter_slowly(self);
                             #call
                         }

@@ -7,6 +7,8 @@ use syn::{Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Si
 
 use super::rewrite::{Associated, Elided, Static};
 use super::trait_item::mentions_self;
+pub(crate) use super::types::primitive;
+use super::types::{is_register, tidy};
 
 /// A method that is dispatched.
 pub(crate) struct Method {
@@ -23,8 +25,6 @@ pub(crate) struct Method {
     /// The result leaves in a register: otherwise through an out pointer, so that `this` is always the first
     /// integer argument.
     pub(crate) in_register: bool,
-    /// The lifetime of `self` in the functions outside the trait.
-    pub(crate) this_lifetime: Lifetime,
     /// Lifetime parameters for those functions: the method's own, and that of `self`.
     pub(crate) lifetimes: Vec<TokenStream>,
     pub(crate) arguments: Vec<Ident>,
@@ -107,7 +107,6 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
         takes_mut: mutability.is_some(),
         borrows,
         in_register: is_register(&result),
-        this_lifetime,
         lifetimes: own,
         arguments,
         argument_types,
@@ -238,68 +237,9 @@ fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
     find.1
 }
 
-/// Primitive types, as tokens: what the expansion then asserts of them.
-const PRIMITIVES: [&str; 16] = [
-    "bool", "char", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize", "f32", "f64",
-    "u128", "i128",
-];
-
-/// Whether a value of the type is returned in registers by the C calling convention.
-fn is_register(ty: &Type) -> bool {
-    match ty {
-        Type::Reference(_) | Type::Ptr(_) | Type::Never(_) => true,
-        Type::Tuple(tuple) => tuple.elems.is_empty(),
-        Type::Path(_) => primitive(ty),
-        Type::Paren(inner) => is_register(&inner.elem),
-        Type::Group(inner) => is_register(&inner.elem),
-        _ => false,
-    }
-}
-
-/// Whether the type is written as a primitive.
-pub(crate) fn primitive(ty: &Type) -> bool {
-    match ty {
-        Type::Path(path) => path.qself.is_none() && PRIMITIVES.iter().any(|name| path.path.is_ident(name)),
-        Type::Paren(inner) => primitive(&inner.elem),
-        Type::Group(inner) => primitive(&inner.elem),
-        _ => false,
-    }
-}
-
-/// A signature as a person would write it: tokens print with a space between any two.
-pub(crate) fn tidy(tokens: &str) -> String {
-    let mut text = tokens.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (from, to) in [
-        (" ,", ","),
-        (" :", ":"),
-        (": :", "::"),
-        (":: ", "::"),
-        (" ::", "::"),
-        ("& ", "&"),
-        (" (", "("),
-        ("( ", "("),
-        (" )", ")"),
-        (" <", "<"),
-        ("< ", "<"),
-        (" >", ">"),
-        ("- >", "->"),
-        ("->", " -> "),
-        (" [", " ["),
-        ("[ ", "["),
-        (" ]", "]"),
-        (" ;", ";"),
-        (",)", ")"),
-        ("* ", "*"),
-        (" !", "!"),
-    ] {
-        text = text.replace(from, to);
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 impl Method {
     /// The function's type, as shims, stubs and tables have it.
-    pub(crate) fn erased_type(&self, rt: &TokenStream) -> TokenStream {
+    pub(crate) fn erased_type(&self, rt: &impl ToTokens) -> TokenStream {
         let types = &self.argument_types;
         let (out, result) = self.out_and_result(rt);
         let out = out.iter();
@@ -307,12 +247,12 @@ impl Method {
     }
 
     /// The type of the out pointer, if there is one, and what is returned.
-    pub(crate) fn out_and_result(&self, rt: &TokenStream) -> (Option<TokenStream>, TokenStream) {
+    pub(crate) fn out_and_result(&self, rt: &impl ToTokens) -> (Option<TokenStream>, TokenStream) {
         let result = &self.result;
         if self.in_register {
             (None, quote!(#result))
         } else {
-            (Some(quote!(*mut #rt::core::mem::MaybeUninit<#result>)), quote!(()))
+            (Some(quote!(*mut #rt::MaybeUninit<#result>)), quote!(()))
         }
     }
 }

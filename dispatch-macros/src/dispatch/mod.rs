@@ -11,10 +11,13 @@
 
 mod chain;
 mod expand;
+mod functions;
 mod implementations;
 mod method;
 mod rewrite;
+mod tables;
 mod trait_item;
+mod types;
 
 use proc_macro2::TokenStream;
 use syn::ItemTrait;

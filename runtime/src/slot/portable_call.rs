@@ -20,11 +20,10 @@ macro_rules! __stubs {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __call {
-    ($bound:expr, method = $method:expr, stub = $stub:expr, type = $type:ty, ($($argument:expr),* $(,)?)) => {{
+    ($bound:expr, method = $method:expr, stub = $stub:expr, table = $table:expr, $(out,)? ($($argument:expr),* $(,)?)) => {{
         let (this, code) = $crate::__private::Bound::__load($bound, $method);
-        // SAFETY: entry `$method` of every table of this interface is a function of this type.
-        let method = unsafe { ::core::mem::transmute::<*const (), $type>(code.as_ptr()) };
-        // SAFETY: `this` is the instance that the table belongs to, and `Bound` protects it.
-        unsafe { method(this, $($argument),*) }
+        // SAFETY: `this` is the instance that the table belongs to, and `Bound` protects it; the code is the table's
+        // for this method.
+        unsafe { $table(this, code, $($argument),*) }
     }};
 }

@@ -1,0 +1,81 @@
+//! What hands the functions' addresses to the runtime, and describes the interface to plugins.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::expand::Context;
+use super::functions::Names;
+use super::method::Method;
+use super::rewrite::ASSOCIATED;
+use super::trait_item::Trait;
+use super::types::tidy;
+
+impl Context<'_> {
+    pub(super) fn tables(&self) -> TokenStream {
+        let rt = &self.rt;
+        let Trait { parameters, arguments: generics, bound, predicates, methods, .. } = self.of;
+        let (implementor, definition, interface) =
+            (self.implementor(), self.definition(), self.of.interface());
+        let definition_predicates = self.definition_predicates();
+        let interface_name = tidy(&interface.to_string().replace(ASSOCIATED, "")).replace("<>", "");
+        let description = methods.iter().map(|method| {
+            let Method { cfgs, text, static_types, name, .. } = method;
+            let name = name.to_string();
+            quote! {
+                #(#cfgs)*
+                #rt::Method {
+                    name: #name,
+                    signature: #text,
+                    layout: &[#(#rt::layout::<#static_types>()),*],
+                }
+            }
+        });
+        let shims = methods.iter().enumerate().map(|(number, method)| {
+            let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
+            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor> as *const ()))
+        });
+        let stubs = methods.iter().enumerate().map(|(number, method)| {
+            let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);
+            quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
+        });
+        let slot_type = self.slot_type();
+        let stubs = self.of.lends_shared().then(|| {
+            quote! {
+                // SAFETY: stub `i` is that of method `i` for this slot; the static is a slot, or derefs to one.
+                unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
+                where
+                    #definition_predicates,
+                    #(#predicates,)*
+                {
+                    type Static = #slot_type<#definition>;
+                    const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+                }
+            }
+        });
+        quote! {
+            // SAFETY: the methods stand in the order in which the shims stand below.
+            unsafe impl<#(#parameters),*> #rt::Interface for #interface
+            where
+                #(#predicates,)*
+            {
+                const DESCRIPTION: #rt::Description = #rt::Description {
+                    name: #interface_name,
+                    crate_name: #rt::core::env!("CARGO_PKG_NAME"),
+                    crate_version: #rt::core::env!("CARGO_PKG_VERSION"),
+                    methods: &[#(#description),*],
+                };
+            }
+
+            // SAFETY: shim `i` is that of method `i`, with the signature of the interface, for this implementor.
+            unsafe impl<#(#parameters,)* #implementor> #rt::Implements<#implementor> for #interface
+            where
+                #implementor: #bound + 'static,
+                #(#predicates,)*
+            {
+                const METHODS: &'static [#rt::Code] = &[#(#shims),*];
+            }
+
+            #stubs
+        }
+    }
+}

@@ -56,7 +56,7 @@ fn calls(figures: &[Figure], group: &str, title: &str, subtitle: &str) -> Option
                 name: figure.name.strip_prefix(&prefix).unwrap_or(&figure.name).to_owned(),
                 value: figure.ns_per_call?,
                 spread: figure.p25.zip(figure.p75),
-                colour: usize::from(!figure.name.contains("slot")),
+                colour: usize::from(!ours(&figure.name)),
             })
         })
         .collect();
@@ -64,8 +64,16 @@ fn calls(figures: &[Figure], group: &str, title: &str, subtitle: &str) -> Option
     let log = group == "mix";
     let axis = if log { "nanoseconds a call, logarithmic" } else { "nanoseconds a call" };
     let axis = format!("{axis} (median; line: quartiles)");
-    (!chosen.is_empty()).then(|| bars(title, subtitle, &axis, &chosen, log))
+    (!chosen.is_empty()).then(|| bars(title, subtitle, &axis, &LEGEND, &chosen, log))
 }
+
+/// Whether a row calls through hotcall.
+fn ours(name: &str) -> bool {
+    name.contains("slot") || name.contains("patched_handle")
+}
+
+/// What the colours of bars mean.
+const LEGEND: [&str; 2] = ["hotcall", "other ways"];
 
 fn width(figures: &[Figure], subtitle: &str) -> Option<String> {
     let names = KINDS.iter().map(|(name, _)| *name).chain(["slot_call"]);
@@ -102,7 +110,7 @@ fn swaps(figures: &[Figure], subtitle: &str) -> Option<String> {
                     .filter_map(|figure| Some((figure.number("slots")?, figure.number(key)?)))
                     .collect();
                 if !points.is_empty() {
-                    drawn.push(Line { name: format!("{label}, {callers} callers, {quantile}"), points });
+                    drawn.push(Line { name: format!("{label}, callers: {callers}, {quantile}"), points });
                 }
             }
         }
@@ -117,15 +125,21 @@ fn threads(figures: &[Figure], subtitle: &str) -> Option<String> {
         .filter(|figure| figure.group == "threads")
         .filter_map(|figure| {
             Some(Bar {
-                name: figure.name.strip_prefix("threads/")?.replace('/', ", ").replace('_', " "),
+                name: figure
+                    .name
+                    .strip_prefix("threads/")?
+                    .replace('/', ", ")
+                    .replace("_callers", " callers")
+                    .replace("_swaps", " swaps/s"),
                 value: figure.number("calls_per_second")?,
                 spread: None,
-                colour: usize::from(!figure.name.contains("slot")),
+                colour: usize::from(!ours(&figure.name)),
             })
         })
         .collect();
-    let axis = "calls a second, all callers together, logarithmic";
-    (!chosen.is_empty()).then(|| bars("Callers on several threads, and swaps", subtitle, axis, &chosen, true))
+    let axis = "calls a second, all callers together";
+    (!chosen.is_empty())
+        .then(|| bars("Callers on several threads, and swaps", subtitle, axis, &LEGEND, &chosen, false))
 }
 
 fn chains(figures: &[Figure], subtitle: &str) -> Option<String> {

@@ -90,10 +90,10 @@ pub fn against_dyn(inputs: &Inputs) -> Vec<Comparison> {
     }
     for (area, place, case) in [
         ("one target, independent calls", "independent", "plain"),
-        ("a body of so many cycles", "body_1", "1"),
-        ("a body of so many cycles", "body_10", "10"),
-        ("a body of so many cycles", "body_100", "100"),
-        ("a body of so many cycles", "body_1000", "1000"),
+        ("bodies, by cycles", "body_1", "1"),
+        ("bodies, by cycles", "body_10", "10"),
+        ("bodies, by cycles", "body_100", "100"),
+        ("bodies, by cycles", "body_1000", "1000"),
         ("cold code", "cold", "the first call after 64 MiB of other code"),
     ] {
         let row = |way: &str| format!("mix/{place}/{way}");
@@ -103,12 +103,18 @@ pub fn against_dyn(inputs: &Inputs) -> Vec<Comparison> {
         [("predictable", "in turn"), ("random", "at random"), ("adversarial", "by the last result")]
     {
         let row = |way: &str| format!("mix/{place}/{way}");
-        add("a `match` among sixteen slots", case.to_owned(), Group::Mix, &row("match_slot"), &row("dyn"));
+        add(
+            "sixteen targets, slots chosen by a `match`",
+            case.to_owned(),
+            Group::Mix,
+            &row("match_slot"),
+            &row("dyn"),
+        );
     }
     for figure in inputs.run(Group::Width).map_or(&[][..], |run| &run.figures) {
         if let Some(sites) = figure.name.strip_prefix("width/slot_call/") {
             let theirs = format!("width/dyn/{sites}");
-            add("so many call sites in rotation", sites.to_owned(), Group::Width, &figure.name, &theirs);
+            add("call sites in rotation, by number", sites.to_owned(), Group::Width, &figure.name, &theirs);
         }
     }
     add(
@@ -122,7 +128,7 @@ pub fn against_dyn(inputs: &Inputs) -> Vec<Comparison> {
         if let Some(length) = figure.name.strip_prefix("chain_") {
             let theirs = format!("vec_dyn_{length}");
             add(
-                "a chain of so many plugins against `Vec<Box<dyn _>>`",
+                "lists of plugins, by length, against `Vec<Box<dyn _>>`",
                 length.to_owned(),
                 Group::Chains,
                 &figure.name,
@@ -141,8 +147,12 @@ pub fn sentences(comparisons: &[Comparison]) -> Vec<String> {
         .map(|verdict| {
             let chosen: Vec<&Comparison> =
                 comparisons.iter().filter(|comparison| comparison.verdict() == verdict).collect();
-            let head =
-                format!("**{}** in {} of {} comparisons", capital(verdict), chosen.len(), comparisons.len());
+            let head = format!(
+                "**{}** in {} of {} comparisons",
+                capital(verdict.word()),
+                chosen.len(),
+                comparisons.len()
+            );
             let mut areas: Vec<&str> = chosen.iter().map(|comparison| comparison.area).collect();
             areas.dedup();
             let parts: Vec<String> = areas.iter().map(|area| part(area, verdict, &chosen)).collect();
@@ -170,12 +180,10 @@ fn part(area: &str, verdict: Verdict, chosen: &[&Comparison]) -> String {
     }
 }
 
-fn capital(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Faster => "Faster",
-        Verdict::Equal => "Equal",
-        Verdict::Slower => "Slower",
-    }
+/// With a capital letter first, as a sentence begins.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Where nothing is gained: each sentence stands only where the figures say it.
@@ -211,7 +219,10 @@ pub fn no_help(inputs: &Inputs) -> Vec<String> {
         let Comparison { area, case, ours, theirs } = &comparison;
         let (verdict, ratio) = (comparison.verdict().word(), times(ours / theirs));
         let (ours, theirs) = (ns(*ours), ns(*theirs));
-        said.push(format!("{area}, {case}: {verdict}, {ours} ns against {theirs} ns, {ratio} times."));
+        said.push(format!(
+            "{} ({case}): {verdict}, {ours} ns against {theirs} ns, {ratio} times that.",
+            capital(area)
+        ));
     }
     if let Some(swap) = inputs.row(Group::Swaps, "swaps/batch/1_slots/1_callers")
         && let (Some(p50), Some(over)) = (swap.number("p50_ns"), swap.number("vs_membarrier"))
@@ -223,14 +234,14 @@ pub fn no_help(inputs: &Inputs) -> Vec<String> {
             times(over)
         ));
     }
-    if let Some(kept) = inputs
-        .row(Group::Swaps, "swaps/throughput/10000_a_second")
-        .and_then(|figure| figure.number("of_undisturbed"))
+    if let Some(throughput) = inputs.row(Group::Swaps, "swaps/throughput/10000_a_second")
+        && let (Some(kept), Some(rate)) =
+            (throughput.number("of_undisturbed"), throughput.number("swaps_per_second"))
         && kept < 1.0 - EQUAL
     {
+        let (kept, rate) = (kept * 100.0, ns(rate));
         said.push(format!(
-            "Under 10,000 swaps a second a caller gets {:.0} % of its calls done.",
-            kept * 100.0
+            "While another thread swaps {rate} times a second, a caller gets {kept:.0} % of its calls done."
         ));
     }
     said

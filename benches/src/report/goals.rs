@@ -12,6 +12,35 @@ pub struct Goal {
     pub figure: Source,
     /// The bound.
     pub bound: Bound,
+    /// What must hold for the figure to say anything: another figure, and its bound.
+    pub provided: Option<(Source, Bound)>,
+}
+
+/// How a goal stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Standing {
+    /// The figure keeps its bound.
+    Met(f64),
+    /// It does not.
+    NotMet(f64),
+    /// It was taken where what it needs did not hold: that figure.
+    NotShown(f64),
+    /// A row is not there.
+    NotMeasured,
+}
+
+impl Goal {
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self, inputs: &Inputs) -> Standing {
+        let Some(figure) = self.figure.of(inputs) else { return Standing::NotMeasured };
+        match self.provided.map(|(source, bound)| (source.of(inputs), bound)) {
+            Some((None, _)) => Standing::NotMeasured,
+            Some((Some(other), bound)) if !bound.met(other) => Standing::NotShown(other),
+            _ if self.bound.met(figure) => Standing::Met(figure),
+            _ => Standing::NotMet(figure),
+        }
+    }
 }
 
 /// Where a figure is found.
@@ -39,7 +68,7 @@ use Group::{Chains, Peers, Swaps};
 use Source::{Field, Ratio, Worst};
 
 const fn goal(what: &'static str, figure: Source, bound: Bound) -> Goal {
-    Goal { what, figure, bound }
+    Goal { what, figure, bound, provided: None }
 }
 
 /// All of them.
@@ -75,11 +104,16 @@ pub const GOALS: &[Goal] = &[
         Field(Swaps, "swaps/batch/1_slots/1_callers", "vs_membarrier"),
         AtMost(4.0),
     ),
-    goal(
-        "a caller's throughput under 10,000 swaps a second, of undisturbed",
-        Field(Swaps, "swaps/throughput/10000_a_second", "of_undisturbed"),
-        AtLeast(0.85),
-    ),
+    Goal {
+        what: "a caller's throughput under 10,000 swaps a second, of undisturbed",
+        figure: Field(Swaps, "swaps/throughput/10000_a_second", "of_undisturbed"),
+        bound: AtLeast(0.85),
+        // The rate that was reached: on a busy machine it is less than was asked for.
+        provided: Some((
+            Field(Swaps, "swaps/throughput/10000_a_second", "swaps_per_second"),
+            AtLeast(9_000.0),
+        )),
+    },
     goal("`Vec<Box<dyn _>>` over a chain of 1", Ratio(Chains, "vec_dyn_1", "chain_1"), AtLeast(1.0)),
     goal("the same, of 4", Ratio(Chains, "vec_dyn_4", "chain_4"), AtLeast(1.25)),
     goal("the same, of 16", Ratio(Chains, "vec_dyn_16", "chain_16"), AtLeast(1.5)),
@@ -137,5 +171,28 @@ impl Bound {
             AtMost(bound) => format!("≤ {bound}"),
             AtLeast(bound) => format!("≥ {bound}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bound, Field, GOALS, Goal, Group, Inputs, Standing};
+    use crate::compare::figure::Figure;
+    use crate::machine::Machine;
+    use crate::report::input::Run;
+
+    #[test]
+    fn a_goal_is_met_not_met_not_shown_or_not_measured() {
+        let figure = Figure::new("swaps", "row").with("value", 0.9).with("rate", 100.0);
+        let run = Run { machine: Machine::detect(), command: None, figures: vec![figure] };
+        let inputs = Inputs { groups: vec![(Group::Swaps, Some(run))], seam: None };
+        let field = |key| Field(Group::Swaps, "row", key);
+        let standing = |figure, bound, provided| Goal { what: "", figure, bound, provided }.standing(&inputs);
+        let least = |bound| Some((field("rate"), Bound::AtLeast(bound)));
+        assert_eq!(standing(field("value"), Bound::AtLeast(0.85), least(90.0)), Standing::Met(0.9));
+        assert_eq!(standing(field("value"), Bound::AtMost(0.85), None), Standing::NotMet(0.9));
+        assert_eq!(standing(field("value"), Bound::AtLeast(0.85), least(101.0)), Standing::NotShown(100.0));
+        assert_eq!(standing(field("other"), Bound::AtLeast(0.85), None), Standing::NotMeasured);
+        assert!(GOALS.iter().all(|goal| goal.standing(&inputs) == Standing::NotMeasured));
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt::Write;
 
 use super::answers::{self, EQUAL, against_dyn};
-use super::goals::GOALS;
+use super::goals::{GOALS, Standing};
 use super::input::{Inputs, Run, SEAM, Seam, file};
 use crate::compare::figure::Figure;
 use crate::compare::groups::Group;
@@ -107,13 +107,16 @@ fn origin(page: &mut String, inputs: &Inputs) {
 fn goals(page: &mut String, inputs: &Inputs) {
     page.push_str("\n## Goals\n\n| goal | rows | bound | figure | |\n|---|---|---|---|---|\n");
     for goal in GOALS {
-        let figure = goal.figure.of(inputs);
-        let verdict = match figure {
-            Some(figure) if goal.bound.met(figure) => "met",
-            Some(_) => "**not met**",
-            None => "not measured",
+        let (figure, verdict) = match goal.standing(inputs) {
+            Standing::Met(figure) => (times(figure), "met".to_owned()),
+            Standing::NotMet(figure) => (times(figure), "**not met**".to_owned()),
+            Standing::NotShown(other) => {
+                let (rows, bound) =
+                    goal.provided.map_or_else(Default::default, |(s, b)| (s.rows(), b.text()));
+                ("-".to_owned(), format!("not shown: {rows} was {}, {bound} is needed", number(Some(other))))
+            }
+            Standing::NotMeasured => ("-".to_owned(), "not measured".to_owned()),
         };
-        let figure = figure.map_or("-".to_owned(), times);
         _ = writeln!(
             page,
             "| {} | {} | {} | {figure} | {verdict} |",

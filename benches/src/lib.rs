@@ -1,9 +1,10 @@
-//! The tools behind hotcall's figures: what they share, and the two of them.
+//! The tools behind hotcall's figures: what they share, and the three of them.
 //!
 //! * `seam`: where instruction fetch tears a displacement that is rewritten while it is executed.
 //! * `compare`: what a patched call costs, beside everything that might be used instead.
+//! * `report`: the pages that are made of their figures.
 //!
-//! Both are programs (`src/bin`); this library holds their parts.
+//! All are programs (`src/bin`); this library holds their parts.
 
 pub mod machine;
 pub mod svg;
@@ -12,5 +13,7 @@ pub mod svg;
 pub mod code;
 #[cfg(target_os = "linux")]
 pub mod compare;
+#[cfg(target_os = "linux")]
+pub mod report;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod seam;

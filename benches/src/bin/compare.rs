@@ -96,7 +96,13 @@ fn in_a_library() -> Result<Vec<Row>, String> {
     Ok(rows.map(|row| Row::new(&format!("{}_library", row.name), row.stateful, note, row.loops)).collect())
 }
 
-/// The figures as a list, a line each, each with the machine that it was measured on.
+/// The command that this program was started with, as one would give it to cargo.
+fn command() -> String {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo run --release -p hotcall-benches --bin compare -- {}", words.join(" "))
+}
+
+/// The figures as a list, a line each, each with the machine that it was measured on and the command that did it.
 fn list(figures: &[Figure], machine: &Machine) -> serde_json::Result<String> {
     let lines = figures
         .iter()
@@ -104,6 +110,7 @@ fn list(figures: &[Figure], machine: &Machine) -> serde_json::Result<String> {
             let mut object = serde_json::to_value(figure)?;
             if let (Value::Object(object), Value::Object(machine)) = (&mut object, json!(machine)) {
                 object.extend(machine);
+                object.insert("command".to_owned(), json!(command()));
             }
             serde_json::to_string(&object)
         })

@@ -71,14 +71,19 @@ pub struct Bar {
     pub colour: usize,
 }
 
-/// Bars from left to right, one below the other. The axis is logarithmic if `log`.
+/// Bars from left to right, one below the other. `legend` says what the colours mean. The axis is logarithmic if `log`.
 #[must_use]
-pub fn bars(title: &str, subtitle: &str, axis: &str, bars: &[Bar], log: bool) -> String {
-    let (left, top, step) = (220.0, 62.0, 22.0);
+pub fn bars(title: &str, subtitle: &str, axis: &str, legend: &[&str], bars: &[Bar], log: bool) -> String {
+    let (left, top, step) = (250.0, 62.0, 22.0);
     let bottom = top + step * bars.len() as f64;
     let (width, height) = (900.0, bottom + 54.0);
     let mut svg = Svg::new(width, height);
     head(&mut svg, title, subtitle);
+    for (index, name) in legend.iter().enumerate() {
+        let (x, y) = (width - 110.0, TITLE + 20.0 * index as f64);
+        svg.rect((x, y - 9.0), (14.0, 10.0), COLOURS[index % COLOURS.len()]);
+        svg.text(x + 20.0, y, Anchor::Start, 12.0, name);
+    }
     let scale = Scale::over(bars.iter().map(|bar| bar.value), log, left, width - 80.0);
     for mark in scale.marks() {
         let x = scale.at(mark);
@@ -113,7 +118,7 @@ pub struct Line {
 /// Lines over a logarithmic horizontal axis. The vertical one is logarithmic if `log`.
 #[must_use]
 pub fn lines(title: &str, subtitle: &str, axes: (&str, &str), lines: &[Line], log: bool) -> String {
-    let (left, top, right, bottom) = (76.0, 62.0, 720.0, 440.0);
+    let (left, top, right, bottom) = (96.0, 62.0, 720.0, 440.0);
     let mut svg = Svg::new(960.0, bottom + 56.0);
     head(&mut svg, title, subtitle);
     let points = || lines.iter().flat_map(|line| &line.points);
@@ -204,8 +209,13 @@ mod tests {
     #[test]
     fn charts_have_title_axes_and_names() {
         let bar = Bar { name: "a<b".into(), value: 1.0, spread: Some((0.9, 1.1)), colour: 0 };
-        let svg = bars("the title", "machine", "ns a call", &[bar], false);
-        assert!(svg.contains("the title") && svg.contains("ns a call") && svg.contains("a&lt;b"));
+        let svg = bars("the title", "machine", "ns a call", &["ours"], &[bar], false);
+        assert!(
+            svg.contains("the title")
+                && svg.contains("ns a call")
+                && svg.contains("ours")
+                && svg.contains("a&lt;b")
+        );
         let line = Line { name: "row".into(), points: vec![(1.0, 2.0), (16.0, 3.0)] };
         let svg = lines("the title", "machine", ("sites", "ns"), &[line], true);
         assert!(svg.contains("polyline") && svg.contains("sites") && svg.contains("row"));

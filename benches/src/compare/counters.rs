@@ -2,10 +2,10 @@
 
 use perf_event::events::Hardware;
 use perf_event::{Builder, Counter, Group};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Counts a call. None where the system does not let a process ask.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Cycles.
     pub cycles: Option<f64>,

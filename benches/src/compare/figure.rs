@@ -1,12 +1,12 @@
 //! One figure: an object of the JSON, a line of the table.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::counters::Counts;
 
 /// What was measured of one row.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Figure {
     /// The row's name, unique in a file.
     pub name: String,
@@ -37,7 +37,7 @@ pub struct Figure {
     #[serde(flatten)]
     pub counts: Counts,
     /// What the name does not say.
-    #[serde(skip_serializing_if = "str::is_empty")]
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     pub note: String,
     /// What only this kind of row has.
     #[serde(flatten)]

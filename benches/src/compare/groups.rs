@@ -161,7 +161,11 @@ fn chains(
     let mut figures = measure::measure(group, rows, time)?;
     relate(&mut figures, |figure| {
         let stateful = figure.more.get("stateful").and_then(serde_json::Value::as_bool).unwrap_or(false);
-        let suffix = if stateful { "_stateful" } else { "" };
+        let suffix = match figure.name.as_str() {
+            "empty_slot" | "direct_empty" => "_empty",
+            _ if stateful => "_stateful",
+            _ => "",
+        };
         let prefix = figure.name.rsplit_once('/').map_or(String::new(), |(prefix, _)| format!("{prefix}/"));
         (format!("{prefix}direct{suffix}"), format!("{prefix}dyn{suffix}"))
     });

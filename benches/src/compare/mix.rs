@@ -4,7 +4,7 @@
 //! * *Orders*: sixteen implementors, called in turn, in a random order, or in one that only the
 //!   last result completes. A slot holds one
 //!   implementor, so the choice among sixteen slots is a `match`: the branch that a vtable hides.
-//! * *Independent*: calls that do not take the last one's result.
+//! * *Dependent* and *independent*: calls that take the last one's result, and calls that do not.
 //! * *Cold*: the first call after 64 MiB of other code.
 
 use core::hint::black_box;
@@ -162,6 +162,18 @@ macro_rules! order {
     }};
 }
 
+/// The same three ways, each call given the last one's result: what `independent` is to be compared with.
+fn dependent() -> Vec<Row> {
+    use super::rows::plain::direct;
+    static OBJECT: &(dyn Step + Sync) = &Stateless::<0>;
+    let rows = [
+        ("direct", row!("", false, "", |P, seed| { chain::<P>(seed, direct::<P>) })),
+        ("dyn", row!("", false, "", |P, seed| { chain::<P>(seed, |x| reloaded(&OBJECT).step(x)) })),
+        ("slot_call", row!("", false, "", |P, seed| { chain::<P>(seed, slots::call::<P>) })),
+    ];
+    rows.map(|(kind, row)| row.named(format!("mix/dependent/{kind}"), 1)).into()
+}
+
 /// Rows whose calls do not wait for each other: each is given its own number.
 fn independent() -> Vec<Row> {
     use super::rows::plain::direct;
@@ -221,7 +233,7 @@ pub fn rows() -> Vec<Row> {
             }
         ),
     ];
-    let rows = rows.chain(orders.into_iter().flatten()).chain(independent()).collect();
+    let rows = rows.chain(orders.into_iter().flatten()).chain(dependent()).chain(independent()).collect();
     slots::settle();
     rows
 }

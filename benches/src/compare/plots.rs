@@ -16,6 +16,18 @@ use crate::machine::Machine;
 /// The directory or a file cannot be written.
 pub fn draw(figures: &[Figure], machine: &Machine, directory: &Path) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(directory)?;
+    let mut files = Vec::new();
+    for (name, chart) in charts(figures, machine) {
+        let file = directory.join(format!("{name}.svg"));
+        fs::write(&file, chart)?;
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// Every chart that the figures allow: its name, and the SVG.
+#[must_use]
+pub fn charts(figures: &[Figure], machine: &Machine) -> Vec<(&'static str, String)> {
     let subtitle = machine.line();
     let charts = [
         ("core", calls(figures, "core", "A call through a slot, and what else there is", &subtitle)),
@@ -28,16 +40,9 @@ pub fn draw(figures: &[Figure], machine: &Machine, directory: &Path) -> io::Resu
         ("width", width(figures, &subtitle)),
         ("swaps", swaps(figures, &subtitle)),
         ("threads", threads(figures, &subtitle)),
+        ("chains", chains(figures, &subtitle)),
     ];
-    let mut files = Vec::new();
-    for (name, chart) in charts {
-        if let Some(chart) = chart {
-            let file = directory.join(format!("{name}.svg"));
-            fs::write(&file, chart)?;
-            files.push(file);
-        }
-    }
-    Ok(files)
+    charts.into_iter().filter_map(|(name, chart)| Some((name, chart?))).collect()
 }
 
 /// The rows of a group as bars; those of hotcall in another colour.
@@ -51,7 +56,7 @@ fn calls(figures: &[Figure], group: &str, title: &str, subtitle: &str) -> Option
                 name: figure.name.strip_prefix(&prefix).unwrap_or(&figure.name).to_owned(),
                 value: figure.ns_per_call?,
                 spread: figure.p25.zip(figure.p75),
-                colour: usize::from(!figure.name.contains("slot")),
+                colour: usize::from(!ours(&figure.name)),
             })
         })
         .collect();
@@ -59,8 +64,16 @@ fn calls(figures: &[Figure], group: &str, title: &str, subtitle: &str) -> Option
     let log = group == "mix";
     let axis = if log { "nanoseconds a call, logarithmic" } else { "nanoseconds a call" };
     let axis = format!("{axis} (median; line: quartiles)");
-    (!chosen.is_empty()).then(|| bars(title, subtitle, &axis, &chosen, log))
+    (!chosen.is_empty()).then(|| bars(title, subtitle, &axis, &LEGEND, &chosen, log))
 }
+
+/// Whether a row calls through hotcall.
+fn ours(name: &str) -> bool {
+    name.contains("slot") || name.contains("patched_handle")
+}
+
+/// What the colours of bars mean.
+const LEGEND: [&str; 2] = ["hotcall", "other ways"];
 
 fn width(figures: &[Figure], subtitle: &str) -> Option<String> {
     let names = KINDS.iter().map(|(name, _)| *name).chain(["slot_call"]);
@@ -97,7 +110,7 @@ fn swaps(figures: &[Figure], subtitle: &str) -> Option<String> {
                     .filter_map(|figure| Some((figure.number("slots")?, figure.number(key)?)))
                     .collect();
                 if !points.is_empty() {
-                    drawn.push(Line { name: format!("{label}, {callers} callers, {quantile}"), points });
+                    drawn.push(Line { name: format!("{label}, callers: {callers}, {quantile}"), points });
                 }
             }
         }
@@ -112,13 +125,43 @@ fn threads(figures: &[Figure], subtitle: &str) -> Option<String> {
         .filter(|figure| figure.group == "threads")
         .filter_map(|figure| {
             Some(Bar {
-                name: figure.name.strip_prefix("threads/")?.replace('/', ", ").replace('_', " "),
+                name: figure
+                    .name
+                    .strip_prefix("threads/")?
+                    .replace('/', ", ")
+                    .replace("_callers", " callers")
+                    .replace("_swaps", " swaps/s"),
                 value: figure.number("calls_per_second")?,
                 spread: None,
-                colour: usize::from(!figure.name.contains("slot")),
+                colour: usize::from(!ours(&figure.name)),
             })
         })
         .collect();
-    let axis = "calls a second, all callers together, logarithmic";
-    (!chosen.is_empty()).then(|| bars("Callers on several threads, and swaps", subtitle, axis, &chosen, true))
+    let axis = "calls a second, all callers together";
+    (!chosen.is_empty())
+        .then(|| bars("Callers on several threads, and swaps", subtitle, axis, &LEGEND, &chosen, false))
+}
+
+fn chains(figures: &[Figure], subtitle: &str) -> Option<String> {
+    let ways = [
+        ("chain", "Chain"),
+        ("bound", "Chain, bound to a guard"),
+        ("vec_dyn", "Vec<Box<dyn _>>"),
+        ("hand", "by hand"),
+    ];
+    let drawn: Vec<Line> = ways
+        .into_iter()
+        .map(|(way, label)| Line {
+            name: label.to_owned(),
+            points: figures
+                .iter()
+                .filter(|figure| figure.group == "chains")
+                .filter(|figure| figure.name.rsplit_once('_').is_some_and(|(name, _)| name == way))
+                .filter_map(|figure| Some((figure.number("elements")?, figure.ns_per_call?)))
+                .collect(),
+        })
+        .filter(|line| !line.points.is_empty())
+        .collect();
+    let axes = ("elements of the list", "nanoseconds an element");
+    (!drawn.is_empty()).then(|| lines("Lists of plugins", subtitle, axes, &drawn, false))
 }

@@ -15,8 +15,8 @@ use super::emitted::{Calls, Program};
 use super::figure::{Figure, relate};
 use super::measure::summarise;
 
-/// Numbers of sites.
-pub const SITES: [usize; 11] = [1, 4, 16, 64, 256, 1_024, 2_048, 4_096, 8_192, 12_288, 16_384];
+/// Numbers of sites: powers of two, and those of the trees of slots, so that `slot_call` has a `dyn` beside it.
+pub const SITES: [usize; 13] = [1, 4, 10, 16, 64, 100, 256, 1_000, 2_048, 4_096, 8_192, 10_000, 16_384];
 
 /// Ways to call, by name.
 pub const KINDS: [(&str, Calls); 6] = [

@@ -23,6 +23,12 @@ pub fn core() -> Vec<Row> {
         "slot_bound",
         "slot_bound_stateful",
         "slot_plugin",
+        "slot_plugin_far",
+        "dyn_plugin",
+        "fn_slot",
+        "patched_handle",
+        "direct_empty",
+        "empty_slot",
         "arc_swap",
         "rwlock",
     ])
@@ -54,7 +60,7 @@ mod tests {
     fn every_row_does_its_work() -> Result<(), Box<dyn std::error::Error>> {
         slots::prepare()?;
         check(&peers())?;
-        assert_eq!(core().len(), 12);
+        assert_eq!(core().len(), 18);
         Ok(())
     }
 }

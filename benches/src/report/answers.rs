@@ -114,7 +114,13 @@ pub fn against_dyn(inputs: &Inputs) -> Vec<Comparison> {
     for figure in inputs.run(Group::Width).map_or(&[][..], |run| &run.figures) {
         if let Some(sites) = figure.name.strip_prefix("width/slot_call/") {
             let theirs = format!("width/dyn/{sites}");
-            add("call sites in rotation, by number", sites.to_owned(), Group::Width, &figure.name, &theirs);
+            add(
+                "call sites in rotation, by number, compiled slots against emitted `dyn`",
+                sites.to_owned(),
+                Group::Width,
+                &figure.name,
+                &theirs,
+            );
         }
     }
     add(

@@ -14,7 +14,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use super::figure::Figure;
 use super::latency::Latencies;
 use super::measure::quantile;
-use super::threads::{Kind, Load, run};
+use super::threads::{Disturbance, Kind, Load, run};
 
 /// Sizes of batches.
 const BATCHES: [usize; 4] = [1, 10, 1_000, 10_000];
@@ -108,34 +108,47 @@ fn time_batches(tree: &Tree, time: Duration) -> Result<(Latencies, Latencies), h
     Ok((swaps, barriers))
 }
 
-/// What a caller gets done while another thread swaps 10,000 times a second, and while none does, in turn.
+/// What a caller gets done while another thread swaps 10,000 times a second, while it only calls `membarrier` as often, and
+/// while nobody does anything: in turn, in short slices, for the machine's own speed changes within seconds. Ratios are
+/// taken within a turn.
 fn throughput(time: Duration) -> Vec<Figure> {
-    const TURNS: usize = 7;
-    let slice = time.div_f64((2 * TURNS) as f64);
-    let mut rates = [Vec::new(), Vec::new()];
-    let mut swapped = Vec::new();
-    for turn in 0..TURNS {
-        eprint!("\rswaps: throughput, round {}/{TURNS}   ", turn + 1);
+    const SLICE: Duration = Duration::from_millis(250);
+    const RATE: u32 = 10_000;
+    let loads = [(0, Disturbance::Swap), (RATE, Disturbance::Barrier), (RATE, Disturbance::Swap)];
+    let turns = ((time.as_secs_f64() / SLICE.as_secs_f64()) as usize / loads.len()).max(3);
+    let mut rates = [const { Vec::new() }; 3];
+    let mut ratios = [const { Vec::new() }; 3];
+    let mut made = [const { Vec::new() }; 3];
+    for turn in 0..turns {
+        eprint!("\rswaps: throughput, round {}/{turns}   ", turn + 1);
         let _progress_only = std::io::stderr().flush();
-        for (index, swaps) in [0, 10_000].into_iter().enumerate() {
-            let done = run(Load { kind: Kind::SlotCall, callers: 1, swaps_per_second: swaps, time: slice });
-            rates[index].push(done.calls_per_second);
-            if swaps > 0 {
-                swapped.push(done.swaps_per_second);
-            }
+        let mut of_turn = [0.0; 3];
+        for step in 0..loads.len() {
+            let index = (turn + step) % loads.len();
+            let (swaps_per_second, disturbance) = loads[index];
+            let load = Load { kind: Kind::SlotCall, callers: 1, swaps_per_second, disturbance, time: SLICE };
+            let done = run(load);
+            of_turn[index] = done.calls_per_second;
+            made[index].push(done.swaps_per_second);
+        }
+        for index in 0..loads.len() {
+            rates[index].push(of_turn[index]);
+            ratios[index].push(of_turn[index] / of_turn[0]);
         }
     }
     eprintln!();
     let median = |values: &[f64]| quantile(values, 0.5).unwrap_or_default();
-    let without = median(&rates[0]);
-    [(0, median(&rates[0])), (10_000, median(&rates[1]))]
-        .into_iter()
-        .map(|(swaps, rate)| {
-            let figure = Figure::new("swaps", format!("swaps/throughput/{swaps}_a_second"));
+    let names = ["0_a_second", "10000_barriers_a_second", "10000_a_second"];
+    (0..loads.len())
+        .map(|index| {
+            let rate = median(&rates[index]);
+            let figure = Figure::new("swaps", format!("swaps/throughput/{}", names[index]));
             Figure { ns_per_call: Some(1e9 / rate), ..figure }
                 .with("calls_per_second", rate)
-                .with("of_undisturbed", rate / without)
-                .with("swaps_per_second", if swaps == 0 { 0.0 } else { median(&swapped) })
+                .with("of_undisturbed", median(&ratios[index]))
+                .with("of_undisturbed_p25", quantile(&ratios[index], 0.25).unwrap_or_default())
+                .with("of_undisturbed_p75", quantile(&ratios[index], 0.75).unwrap_or_default())
+                .with("swaps_per_second", median(&made[index]))
         })
         .collect()
 }

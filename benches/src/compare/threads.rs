@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hotcall_bench_step::{KEY, Stateful, Step};
+use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::chain::{SEED, expected};
 use super::figure::{Figure, relate};
@@ -44,6 +45,15 @@ impl Kind {
     }
 }
 
+/// What another thread does meanwhile, so many times a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// It swaps what is called.
+    Swap,
+    /// It calls `membarrier`, and nothing else: what a swap cannot do without.
+    Barrier,
+}
+
 /// What is to be run.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -51,8 +61,10 @@ pub struct Load {
     pub kind: Kind,
     /// On how many threads.
     pub callers: usize,
-    /// How often another thread swaps.
+    /// How often another thread swaps, or does what `disturbance` says.
     pub swaps_per_second: u32,
+    /// What it does.
+    pub disturbance: Disturbance,
     /// For how long.
     pub time: Duration,
 }
@@ -149,26 +161,31 @@ fn block(clock: Clock, mut call: impl FnMut(u64) -> u64) -> (u64, f64) {
     (x, clock.ns(from, to))
 }
 
-/// Swaps as often as told, yielding between.
+/// Swaps as often as told, sleeping between.
 fn swap(load: Load, stop: &AtomicBool) -> u64 {
     if load.swaps_per_second == 0 {
         return 0;
     }
+    // A hundred microseconds are to be a hundred, not a hundred and fifty. Where it is refused the rate says so.
+    let _refused = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
     let interval = Duration::from_secs(1) / load.swaps_per_second;
     let mut next = Instant::now();
     let mut swaps = 0;
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
         if now < next {
-            if next - now > Duration::from_millis(1) {
-                thread::sleep(Duration::from_micros(500));
-            } else {
-                thread::yield_now();
-            }
+            // Not for longer than the end of the run may wait.
+            thread::sleep((next - now).min(Duration::from_millis(10)));
             continue;
         }
         // What could not be made up for within a millisecond is not: the rate is reported as it was.
         next = (next + interval).max(now.checked_sub(Duration::from_millis(1)).unwrap_or(now));
+        if load.disturbance == Disturbance::Barrier {
+            // Refused where there is none; then the figure says what the refusal costs.
+            let _refused = membarrier(MembarrierCommand::PrivateExpeditedSyncCore);
+            swaps += 1;
+            continue;
+        }
         let step = Stateful::new(KEY);
         match load.kind {
             Kind::Direct => {}
@@ -214,7 +231,7 @@ pub fn measure(budget: Duration) -> Result<Vec<Figure>, String> {
         let name = format!("threads/{}/{callers}_callers/{swaps_per_second}_swaps", kind.name());
         eprint!("\r{name:<60}");
         let _progress_only = std::io::stderr().flush();
-        let done = run(Load { kind, callers, swaps_per_second, time });
+        let done = run(Load { kind, callers, swaps_per_second, disturbance: Disturbance::Swap, time });
         if done.wrong > 0 {
             return Err(format!("row `{name}` computed something wrong in {} blocks", done.wrong));
         }

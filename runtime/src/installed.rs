@@ -76,6 +76,12 @@ impl Installed {
         self.table
     }
 
+    /// Whether the methods are the same code: instances of one type.
+    #[cfg(patched)]
+    pub(crate) fn has_code_of(&self, other: &Self) -> bool {
+        core::ptr::eq(self.table, other.table) || self.table.methods() == other.table.methods()
+    }
+
     /// Sets `mark`. The instance, where that has completed the marks.
     fn mark(&self, mark: usize) -> Option<RawInstance> {
         if !self.handover.set(mark) {

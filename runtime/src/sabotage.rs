@@ -18,6 +18,8 @@ pub enum Sabotage {
     UnlistedSections = 4,
     /// Calls of linked libraries are not waited for.
     UnlinkedReaders = 5,
+    /// An instance of the same type is installed in place, whether or not the slot has settled.
+    InPlaceUnsettled = 6,
 }
 
 #[cfg(feature = "negative-controls")]

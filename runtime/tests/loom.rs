@@ -33,6 +33,8 @@ mod machine;
 mod batch;
 #[path = "loom/handover.rs"]
 mod handing_over;
+#[path = "loom/in_place.rs"]
+mod in_place;
 #[path = "loom/reuse.rs"]
 mod reuse;
 #[path = "loom/section.rs"]

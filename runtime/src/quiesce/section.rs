@@ -145,6 +145,11 @@ pub(crate) fn heavy_barrier() {
     }
 }
 
+/// Whether [`heavy_barrier`] reaches other threads at once.
+pub(crate) fn has_barrier() -> bool {
+    barrier::is_available()
+}
+
 /// Pinned sections that begin from now on serialise their cores first.
 pub(crate) fn code_written() {
     // SeqCst, partner of the load in `serialise_if_stale`.

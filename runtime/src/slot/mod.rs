@@ -211,9 +211,7 @@ impl<'g, D: Definition> Bound<'g, D> {
         Self { core: backend::BoundCore::new(core), definition: PhantomData }
     }
 
-    /// Where no `membarrier` reaches this thread, it may have read the new `this` word, and hold the old
-    /// stub prefetched. The word was stored after the version was counted up, so asking again after reading it
-    /// is enough.
+    /// Where no `membarrier` reaches this thread, it may hold prefetched what was rewritten before its pin.
     fn new_where_fetches_may_be_stale(core: &'g SlotCore) -> Self {
         let bound = Self::new(core);
         section::serialise_if_stale();

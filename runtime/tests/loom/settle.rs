@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    /// C1 to C3: `BoundCore::new` loads `this`, the stub is run with it.
+    /// C1 to C3: `BoundCore::this` loads `this`, the stub is run with it.
     fn call(&self) {
         self.record.enter();
         let this = self.this.load(Ordering::Acquire);

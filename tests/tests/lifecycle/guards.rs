@@ -3,24 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hotcall::__private::emitted;
 use hotcall::slot;
 
-use crate::{Adds, Idle, Step, eventually};
-
-/// How many thunks a slot of this binary has now.
-fn thunks(name: &str) -> usize {
-    let emitted = emitted().unwrap();
-    emitted.iter().filter(|one| one.kind == "thunk" && one.slot.ends_with(name)).count()
-}
+use crate::{Adds, Idle, Step, eventually, thunks};
 
 #[test]
 fn while_a_guard_is_held_swaps_go_on_and_nothing_is_freed() {
     #[slot]
     static HELD_FOR_EVER: dyn Step = Idle;
     let ended = Arc::new(AtomicUsize::new(0));
-    drop(HELD_FOR_EVER.replace(Adds::new(0, &ended)).unwrap());
     let guard = hotcall::pin();
+    drop(HELD_FOR_EVER.replace(Adds::new(0, &ended)).unwrap());
     let bound = HELD_FOR_EVER.bind(&guard);
     let first = HELD_FOR_EVER.get(&guard);
     for number in 1..=5_000 {

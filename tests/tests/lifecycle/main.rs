@@ -5,6 +5,7 @@
 mod batches;
 mod guards;
 mod handover;
+mod in_place;
 mod modes;
 mod panics;
 mod reentry;
@@ -116,6 +117,12 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}; {:?}", hotcall::stats());
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// How many thunks a slot of this binary has now.
+pub fn thunks(name: &str) -> usize {
+    let emitted = hotcall::__private::emitted().unwrap();
+    emitted.iter().filter(|one| one.kind == "thunk" && one.slot.ends_with(name)).count()
 }
 
 /// Runs one test of this binary again, in a process of its own.

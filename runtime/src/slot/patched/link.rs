@@ -151,7 +151,7 @@ impl SlotCore {
             let default = Installed::new(RawInstance::borrowed(slot.default_data, slot.default_table));
             installed = Arc::into_raw(Arc::new(default)).cast_mut();
         }
-        // Release, partners of the Acquires in `current` and `BoundCore::new`.
+        // Release, partners of the Acquires in `current` and `BoundCore::this`.
         self.installed.store(installed, Ordering::Release);
         self.this.store(slot.this.load(Ordering::Acquire), Ordering::Release);
     }

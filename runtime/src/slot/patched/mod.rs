@@ -25,20 +25,39 @@
 //!
 //! # Invariants
 //!
-//! 1. A stub whose target is a method of B without a thunk is reached only by callers whose `this` is B.
+//! 1. A stub whose target is a method of B's type without a thunk is reached only by callers whose `this` is of that type.
 //!    (The slot's default is the exception that needs no rule: its code ignores `this`. So does that of a
 //!    type without bytes.)
-//! 2. The `this` word is B only after the barrier that followed the stubs' stores to B's thunks.
+//! 2. The `this` word is of B's type only after the barrier that followed the stubs' stores to B's thunks, or where there
+//!    is none, after a grace period.
 //! 3. Only the holder of the writers' lock stores to stubs, `this`, `installed` and `id`.
 //! 4. Whatever a stub has stopped jumping to is released only after a grace period that began after the
 //!    barrier that followed the store.
 //!
 //! # Why invariant 1 holds
 //!
-//! When B settles, a grace period has passed that began after `this` became B, and no other replacement has
+//! When B settles, a grace period has passed that began after `this` became B, and no other type's instance has
 //! come in between (the slot's version tells; if one has, B never settles and its thunk goes with it). A call
-//! or a guard that loaded A began before that grace period and is over. One that began later loaded B. If a
-//! guard is held for ever, the grace period never ends, the thunk stays, and every call is right.
+//! that loaded A began before that grace period, as did the guard that it was made under, and is over. One that began
+//! later loaded B, or what replaced it and is of its type. If a guard is held for ever, the grace period never ends, the
+//! thunk stays, and every call is right.
+//!
+//! # In place
+//!
+//! What a settled slot holds is most often replaced by another instance of its type: new parameters, a rule more, a level
+//! changed. Its code stays, so the stub does, and one store of the `this` word is the whole replacement: no code is written,
+//! no barrier is passed, nobody is interrupted. A call loads the word once it has begun, so every call that begins later
+//! finds the new one; and a call that loaded the old one is waited for as ever. Invariant 1 holds because it speaks of B's
+//! type: each of the words that callers may have loaded since B settled is an instance of it, and each is still there.
+//!
+//! While a thunk stands in the way, callers run the instance that it names, whatever `this` says: then even an instance of
+//! the same type takes a thunk of its own. The settling that is due still comes, for the type is the one that it waits for.
+//!
+//! # Where there is no barrier
+//!
+//! Without `membarrier`, a core may run what it prefetched before the stores. A pinned section serialises its core if code was
+//! written since that last did so, after its pin. So a grace period stands in for the barrier: only when it has passed is
+//! `this` stored, and only after a second one the slot settles.
 //!
 //! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
 //! displacement, and `this` is a constant.
@@ -50,7 +69,6 @@ mod stub;
 mod writer;
 
 use core::fmt;
-use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::Arc;
@@ -150,10 +168,19 @@ impl SlotCore {
         unsafe { Arc::from_raw(installed) }
     }
 
-    /// Publishes `new`, and takes the slot's count of what was there. The caller holds the writers' lock.
-    fn install(&self, new: Arc<Installed>) -> Arc<Installed> {
-        // Invariant 2: the caller has passed the barrier. Release, partner of the Acquire in `BoundCore`.
+    /// Makes callers pass `new`. The caller holds the writers' lock, and sees to invariants 1 and 2.
+    fn publish(&self, new: &Installed) {
+        // Release, partner of the Acquire in `BoundCore::this`.
         self.this.store(new.data(), Ordering::Release);
+    }
+
+    /// Whether callers pass `installed`. The caller holds the writers' lock.
+    fn has_published(&self, installed: &Installed) -> bool {
+        self.this.load(Ordering::Relaxed) == installed.data()
+    }
+
+    /// Takes the slot's count of what was there, and gives it that of `new`. The caller holds the writers' lock.
+    fn install(&self, new: Arc<Installed>) -> Arc<Installed> {
         let old = self.installed.swap(Arc::into_raw(new).cast_mut(), Ordering::AcqRel);
         if old.is_null() {
             return Arc::new(Installed::new(RawInstance::borrowed(self.default_data, self.default_table)));
@@ -169,30 +196,24 @@ impl fmt::Debug for SlotCore {
     }
 }
 
-/// What a bound slot carries: the `this` word as it was when it was bound.
+/// What a bound slot carries: where its `this` word is.
 ///
-/// A guard or a section protects it, so the stub does not settle on another instance in the meantime; until
-/// it does, thunks bring theirs along: every swap is seen.
+/// The word is loaded at each call, for an instance of the same type is swapped in by storing it alone. A guard or a
+/// section protects whatever it says in the meantime.
 pub(crate) struct BoundCore<'g> {
-    this: *const (),
-    lifetime: PhantomData<&'g SlotCore>,
+    this: &'g AtomicPtr<()>,
 }
-
-// SAFETY: the instance is `Sync` (`Slot::replace`), and the protection that `'g` stands for covers every thread.
-unsafe impl Send for BoundCore<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for BoundCore<'_> {}
 
 impl<'g> BoundCore<'g> {
     #[inline(always)]
     pub(crate) fn new(core: &'g SlotCore) -> Self {
-        // Acquire, partner of the Release in `install`: what the method reads through it is there.
-        Self { this: core.this.load(Ordering::Acquire), lifetime: PhantomData }
+        Self { this: &core.this }
     }
 
     #[inline(always)]
     pub(crate) fn this(&self) -> *const () {
-        self.this
+        // Acquire, partner of the Release in `publish`: what the method reads through it is there.
+        self.this.load(Ordering::Acquire)
     }
 
     pub(crate) fn load(&self, _index: usize) -> (*const (), Code) {

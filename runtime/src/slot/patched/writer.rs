@@ -62,16 +62,40 @@ struct Planned {
     next: Next,
 }
 
+/// What a commit is to do.
+#[derive(Default)]
+struct Plan {
+    stores: Vec<Planned>,
+    /// By change: it needs no stores.
+    in_place: Vec<bool>,
+}
+
 /// A slot that has been replaced at least once.
 struct SlotState {
     slot: &'static SlotCore,
     entries: Vec<Entry>,
-    /// Grows with each replacement: tells whether a settling comes too late.
+    /// Grows with each replacement by other code: tells whether a settling comes too late.
     version: u64,
+    /// No site goes through a thunk, and the `this` words are those of `current`.
+    settled: bool,
+    /// The commit under way has planned to retarget its sites.
+    moves: bool,
     /// What is installed; nothing while that is the default.
     current: Option<Arc<Installed>>,
     /// Slots of libraries that follow this one: see [`super::link`].
     copies: Vec<&'static SlotCore>,
+}
+
+impl SlotState {
+    /// Whether `new` can be installed by storing the `this` words alone: see "In place" in the parent module's head.
+    fn takes_in_place(&self, new: &Installed) -> bool {
+        let settled = (self.settled && !self.moves) || sabotage::is(Sabotage::InPlaceUnsettled);
+        settled && self.holds_code_of(new)
+    }
+
+    fn holds_code_of(&self, new: &Installed) -> bool {
+        self.current.as_ref().is_some_and(|current| current.has_code_of(new))
+    }
 }
 
 /// What an entry has stopped using, to be released after a grace period.
@@ -103,14 +127,17 @@ impl Writer {
 
     /// All changes, or none.
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
-        let plans = match self.prepare(&changes) {
-            Ok(plans) => plans,
+        let plan = match self.prepare(&changes) {
+            Ok(plan) => plan,
             Err(error) => return Err((error, changes)),
         };
-        let mut unused = Vec::with_capacity(changes.len());
+        let moves = !plan.stores.is_empty();
+        let mut unused = Vec::with_capacity(plan.stores.len());
         // Stores that cannot fail.
-        for Planned { index, number, next } in plans {
-            self.slots[index].entries[number].retarget(next, &mut unused);
+        for Planned { index, number, next } in plan.stores {
+            let state = &mut self.slots[index];
+            (state.moves, state.settled) = (false, false);
+            state.entries[number].retarget(next, &mut unused);
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
             core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
@@ -118,60 +145,73 @@ impl Writer {
             self.recycle(marks);
         }
         // Invariants 2 and 4: from here on no call, on any core, runs what the stores above replaced.
-        section::heavy_barrier();
+        if moves {
+            section::heavy_barrier();
+        }
         let count = changes.len();
         let (mut old, mut replaced) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut settle = Vec::with_capacity(count);
-        for Change { slot, new } in changes {
+        let mut settle = Vec::new();
+        for (Change { slot, new }, in_place) in changes.into_iter().zip(plan.in_place) {
+            // Invariant 2: without a barrier, not before a grace period has passed.
+            if in_place || section::has_barrier() {
+                slot.publish(&new);
+            }
+            let installed = slot.install(Arc::clone(&new));
             let mut known = None;
             if let Some(index) = slot.index() {
                 let state = &mut self.slots[index];
-                state.version += 1;
-                known = state.current.replace(Arc::clone(&new));
-                settle.push((index, state.version));
-            }
-            let installed = slot.install(new);
-            if let Some(index) = slot.index() {
-                self.slots[index].copies.iter().for_each(|copy| copy.mirror(slot));
+                state.version += u64::from(!state.holds_code_of(&new));
+                known = state.current.replace(new);
+                state.copies.iter().for_each(|copy| copy.mirror(slot));
+                if !in_place {
+                    settle.push((index, state.version));
+                }
             }
             // The two counts that there were of it, handed on without touching it.
             replaced.push(known.unwrap_or_else(|| Arc::clone(&installed)));
             old.push(installed);
         }
         if sabotage::is(Sabotage::SettleAtOnce) {
-            unused.extend(self.settle(&settle));
+            self.settle(&settle, &mut unused);
         }
         reclaimer::defer_commit(Committed { replaced, unused, settle });
         Ok(old)
     }
 
     /// Everything that may be refused. Nothing that a caller can see changes.
-    fn prepare(&mut self, changes: &[Change]) -> Result<Vec<Planned>, Error> {
+    fn prepare(&mut self, changes: &[Change]) -> Result<Plan, Error> {
         if let Some(reason) = &self.refused {
             return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
         }
         self.adopt_new_images()?;
-        let mut plans = Vec::with_capacity(changes.len());
+        let mut plan = Plan::default();
         for change in changes {
-            if let Err(error) = self.plan(change, &mut plans) {
+            if let Err(error) = self.plan(change, &mut plan) {
                 // No thread has seen what the plans took.
-                for Planned { index, number, next } in plans {
+                for Planned { index, number, next } in plan.stores {
+                    self.slots[index].moves = false;
                     let region = self.slots[index].entries[number].region;
                     self.release(Unused { region, via: next.via });
                 }
                 return Err(error);
             }
         }
-        Ok(plans)
+        Ok(plan)
     }
 
-    fn plan(&mut self, change: &Change, plans: &mut Vec<Planned>) -> Result<(), Error> {
+    fn plan(&mut self, change: &Change, plan: &mut Plan) -> Result<(), Error> {
         change.slot.check_is_own()?;
         let index = self.register(change.slot)?;
+        let in_place = self.slots[index].takes_in_place(&change.new);
+        plan.in_place.push(in_place);
+        if in_place {
+            return Ok(());
+        }
         let thunk = !change.new.table().is_zero_sized();
         for number in 0..self.slots[index].entries.len() {
             let next = self.next(index, number, &change.new, thunk)?;
-            plans.push(Planned { index, number, next });
+            plan.stores.push(Planned { index, number, next });
+            self.slots[index].moves = true;
         }
         Ok(())
     }
@@ -219,7 +259,16 @@ impl Writer {
             }
         }
         let index = self.slots.len();
-        self.slots.push(SlotState { slot, entries, version: 0, current: None, copies: Vec::new() });
+        let (settled, moves) = (false, false);
+        self.slots.push(SlotState {
+            slot,
+            entries,
+            version: 0,
+            settled,
+            moves,
+            current: None,
+            copies: Vec::new(),
+        });
         slot.set_index(index);
         Ok(index)
     }
@@ -315,7 +364,9 @@ impl Writer {
         }
         match self.next(index, known, holds, thunk) {
             Ok(next) => {
-                self.slots[index].entries[known].retarget(next, &mut Vec::new());
+                let state = &mut self.slots[index];
+                state.settled &= !thunk;
+                state.entries[known].retarget(next, &mut Vec::new());
                 Ok(())
             }
             Err(error) => {
@@ -325,23 +376,35 @@ impl Writer {
         }
     }
 
-    /// Makes the stubs of `settle` go straight to the code that is installed, where it still is.
-    fn settle(&mut self, settle: &[(usize, u64)]) -> Vec<Unused> {
-        let mut unused = Vec::new();
+    /// Makes the stubs of `settle` go straight to the code that is installed, where it still is. What is to settle a
+    /// grace period later.
+    fn settle(&mut self, settle: &[(usize, u64)], unused: &mut Vec<Unused>) -> Vec<(usize, u64)> {
+        let mut later = Vec::new();
         for &(index, version) in settle {
-            let state = &self.slots[index];
+            let state = &mut self.slots[index];
             let Some(current) = state.current.clone().filter(|_| state.version == version) else { continue };
+            if !state.slot.has_published(&current) {
+                // There was no barrier. A grace period stands in for it: whoever is inside now has serialised its core.
+                state.slot.publish(&current);
+                state.copies.iter().for_each(|copy| copy.mirror(state.slot));
+                later.push((index, version));
+                continue;
+            }
+            state.settled = true;
             for number in 0..state.entries.len() {
                 if !matches!(self.slots[index].entries[number].via, Via::Thunk(_)) {
                     continue;
                 }
-                // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
-                let Ok(next) = self.next(index, number, &current, false) else { continue };
-                // Invariant 1: the grace period that this settling follows began after `this` became `current`.
-                self.slots[index].entries[number].retarget(next, &mut unused);
+                match self.next(index, number, &current, false) {
+                    // Invariant 1: the grace period that this settling follows began after `this` came to be of the
+                    // type of `current`.
+                    Ok(next) => self.slots[index].entries[number].retarget(next, unused),
+                    // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
+                    Err(_) => self.slots[index].settled = false,
+                }
             }
         }
-        unused
+        later
     }
 
     /// Every slot of this copy of hotcall that has stubs.
@@ -517,12 +580,15 @@ impl Committed {
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
 pub(crate) fn finish(mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
     if let Ok(mut writer) = Writing::begin() {
-        let mut thunks = Vec::new();
+        let (mut thunks, mut later) = (Vec::new(), Vec::new());
         for commit in &mut commits {
             commit.unused.drain(..).for_each(|one| writer.release(one));
-            thunks.extend(writer.settle(&commit.settle));
+            later.extend(writer.settle(&commit.settle, &mut thunks));
         }
         drop(writer);
+        if !later.is_empty() {
+            reclaimer::defer_commit(Committed::settling(later));
+        }
         release_later(thunks);
     }
     past.extend(commits.into_iter().flat_map(|commit| commit.replaced));

@@ -5,7 +5,11 @@
 //! its subtrees.
 #![forbid(unsafe_code)]
 
-use hotcall::Batch;
+use hotcall::{Batch, Instance};
+use hotcall_bench_step::Step;
+
+/// Makes what a slot is to hold.
+pub type Make<'m> = &'m dyn Fn() -> Instance<dyn Step>;
 
 /// A subtree of slots.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +17,7 @@ pub struct Tree {
     /// How many slots it has.
     pub slots: usize,
     /// Adds a replacement of each of them to a batch.
-    pub replace: fn(&mut Batch, u64),
+    pub replace: fn(&mut Batch, Make<'_>),
     /// Passes a value through each of them in turn, from a call site of its own.
     pub call: fn(u64) -> u64,
 }
@@ -28,8 +32,8 @@ macro_rules! leaves {
         )*
 
         #[inline(never)]
-        pub(crate) fn replace(batch: &mut hotcall::Batch, key: u64) {
-            $(batch.replace(&$slot, hotcall_bench_step::Stateful::new(key));)*
+        pub(crate) fn replace(batch: &mut hotcall::Batch, make: $crate::Make<'_>) {
+            $(batch.replace(&$slot, make());)*
         }
 
         #[inline(never)]
@@ -46,8 +50,8 @@ macro_rules! ten {
         ten!(@modules $inner a b c d e f g h i j);
 
         #[inline(never)]
-        pub(crate) fn replace(batch: &mut hotcall::Batch, key: u64) {
-            ten!(@replace batch key a b c d e f g h i j);
+        pub(crate) fn replace(batch: &mut hotcall::Batch, make: $crate::Make<'_>) {
+            ten!(@replace batch make a b c d e f g h i j);
         }
 
         #[inline(never)]
@@ -58,7 +62,7 @@ macro_rules! ten {
     (@modules $inner:ident $($name:ident)*) => {
         $(pub(crate) mod $name { $inner!(); })*
     };
-    (@replace $batch:ident $key:ident $($name:ident)*) => { $($name::replace($batch, $key);)* };
+    (@replace $batch:ident $make:ident $($name:ident)*) => { $($name::replace($batch, $make);)* };
     (@call $x:ident $($name:ident)*) => {{ $(let $x = $name::call($x);)* $x }};
 }
 
@@ -66,14 +70,14 @@ macro_rules! ten {
 /// which measures nothing, has a hundred.
 #[cfg(debug_assertions)]
 mod all {
-    use hotcall_bench_step::{Stateful, Step};
+    use hotcall_bench_step::Step;
 
     ten!(leaves);
 
     pub(crate) const TREES: &[super::Tree] = &[
         super::Tree {
             slots: 1,
-            replace: |batch, key| _ = batch.replace(&a::A, Stateful::new(key)),
+            replace: |batch, make| _ = batch.replace(&a::A, make()),
             call: |x| a::A.step(x),
         },
         super::Tree { slots: 10, replace: a::replace, call: a::call },
@@ -97,14 +101,14 @@ macro_rules! thousand {
 
 #[cfg(not(debug_assertions))]
 mod all {
-    use hotcall_bench_step::{Stateful, Step};
+    use hotcall_bench_step::Step;
 
     ten!(thousand);
 
     pub(crate) const TREES: &[super::Tree] = &[
         super::Tree {
             slots: 1,
-            replace: |batch, key| _ = batch.replace(&a::a::a::A, Stateful::new(key)),
+            replace: |batch, make| _ = batch.replace(&a::a::a::A, make()),
             call: |x| a::a::a::A.step(x),
         },
         super::Tree { slots: 10, replace: a::a::a::replace, call: a::a::a::call },
@@ -119,7 +123,8 @@ pub const TREES: &[Tree] = all::TREES;
 
 #[cfg(test)]
 mod tests {
-    use hotcall_bench_step::{KEY, turn};
+    use hotcall::Instance;
+    use hotcall_bench_step::{KEY, Stateful, Twin, turn};
 
     use super::TREES;
 
@@ -128,10 +133,10 @@ mod tests {
         for tree in TREES {
             let expected = (0..tree.slots).fold(1, |x, _| turn(x, KEY));
             assert_eq!((tree.call)(1), expected);
-            let retired = hotcall::batch(|batch| (tree.replace)(batch, 7))?;
+            let retired = hotcall::batch(|batch| (tree.replace)(batch, &|| Instance::new(Twin::new(7))))?;
             assert_eq!(retired.len(), tree.slots);
             assert_eq!((tree.call)(1), (0..tree.slots).fold(1, |x, _| turn(x, 7)));
-            drop(hotcall::batch(|batch| (tree.replace)(batch, KEY))?);
+            drop(hotcall::batch(|batch| (tree.replace)(batch, &|| Instance::new(Stateful::new(KEY))))?);
         }
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotcall::Batch;
+use hotcall::{Batch, Instance};
 use hotcall_bench_slots::{TREES, Tree};
-use hotcall_bench_step::KEY;
+use hotcall_bench_step::{KEY, Stateful, Step, Twin};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::figure::Figure;
@@ -22,6 +22,32 @@ const BATCHES: [usize; 4] = [1, 10, 1_000, 10_000];
 /// Samples of a row, at most.
 const SAMPLES: u64 = 4_000;
 
+/// What a batch installs.
+#[derive(Clone, Copy)]
+enum Swaps {
+    /// Two types in turn: code changes, under a barrier.
+    Types,
+    /// Another instance of the same type: no code changes.
+    InPlace,
+}
+
+impl Swaps {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Types => "batch",
+            Self::InPlace => "in_place",
+        }
+    }
+
+    /// What batch number `number` installs.
+    fn make(self, number: u64) -> Instance<dyn Step> {
+        match self {
+            Self::Types if number % 2 == 0 => Instance::new(Twin::new(KEY)),
+            _ => Instance::new(Stateful::new(KEY)),
+        }
+    }
+}
+
 /// Measures swaps for about `budget`.
 ///
 /// # Errors
@@ -29,13 +55,15 @@ const SAMPLES: u64 = 4_000;
 /// Something was refused.
 pub fn measure(budget: Duration) -> Result<Vec<Figure>, hotcall::Error> {
     let trees: Vec<&Tree> = TREES.iter().filter(|tree| BATCHES.contains(&tree.slots)).collect();
-    let slice = budget.div_f64((2 * trees.len()) as f64 * 1.5);
+    let slice = budget.div_f64((4 * trees.len()) as f64 * 1.5);
     let mut figures = Vec::new();
-    for callers in [0, 1] {
-        for tree in &trees {
-            eprint!("\rswaps: {} slots, {callers} callers   ", tree.slots);
-            let _progress_only = std::io::stderr().flush();
-            figures.extend(with_callers(tree, callers, slice)?);
+    for swaps in [Swaps::Types, Swaps::InPlace] {
+        for callers in [0, 1] {
+            for tree in &trees {
+                eprint!("\rswaps: {}, {} slots, {callers} callers   ", swaps.name(), tree.slots);
+                let _progress_only = std::io::stderr().flush();
+                figures.extend(with_callers(swaps, tree, callers, slice)?);
+            }
         }
     }
     eprintln!();
@@ -44,7 +72,12 @@ pub fn measure(budget: Duration) -> Result<Vec<Figure>, hotcall::Error> {
 }
 
 /// Times batches, and the bare barrier in turn with them, while `callers` threads call.
-fn with_callers(tree: &Tree, callers: usize, time: Duration) -> Result<Vec<Figure>, hotcall::Error> {
+fn with_callers(
+    swaps: Swaps,
+    tree: &Tree,
+    callers: usize,
+    time: Duration,
+) -> Result<Vec<Figure>, hotcall::Error> {
     let stop = AtomicBool::new(false);
     let ready = AtomicU64::new(0);
     let timed = thread::scope(|scope| {
@@ -66,37 +99,46 @@ fn with_callers(tree: &Tree, callers: usize, time: Duration) -> Result<Vec<Figur
         while ready.load(Ordering::Relaxed) < callers as u64 {
             thread::yield_now();
         }
-        let timed = time_batches(tree, time);
+        let timed = time_batches(swaps, tree, time);
         stop.store(true, Ordering::Relaxed);
         timed
     });
-    let (swaps, barriers) = timed?;
-    let (swap, barrier) = (swaps.quantile(0.5), barriers.quantile(0.5));
-    let of = |what: &str| format!("swaps/{what}/{}_slots/{callers}_callers", tree.slots);
-    let swap_figure = Figure::new("swaps", of("batch"))
+    let (batches, barriers) = timed?;
+    let (swap, barrier) = (batches.quantile(0.5), barriers.quantile(0.5));
+    let name = format!("swaps/{}/{}_slots/{callers}_callers", swaps.name(), tree.slots);
+    let figure = Figure::new("swaps", name)
         .with("slots", tree.slots)
         .with("callers", callers)
-        .with("vs_membarrier", swap / barrier)
-        .with("ns_per_slot", ((swap - barrier) / tree.slots as f64).max(0.0));
-    let barrier_figure =
-        Figure::new("swaps", of("membarrier")).with("slots", tree.slots).with("callers", callers);
-    Ok(vec![swaps.onto(swap_figure), barriers.onto(barrier_figure)])
+        .with("membarrier_ns", barrier)
+        .with("vs_membarrier", swap / barrier);
+    let beyond = match swaps {
+        Swaps::Types => (swap - barrier).max(0.0),
+        Swaps::InPlace => swap,
+    };
+    let mut figures = vec![batches.onto(figure.with("ns_per_slot", beyond / tree.slots as f64))];
+    if matches!(swaps, Swaps::Types) {
+        let name = format!("swaps/membarrier/{}_slots/{callers}_callers", tree.slots);
+        let figure = Figure::new("swaps", name).with("slots", tree.slots).with("callers", callers);
+        figures.push(barriers.onto(figure));
+    }
+    Ok(figures)
 }
 
 /// Latencies of batches, and of bare barriers.
-fn time_batches(tree: &Tree, time: Duration) -> Result<(Latencies, Latencies), hotcall::Error> {
-    let (mut swaps, mut barriers) = (Latencies::default(), Latencies::default());
-    // The first replacement of a slot moves its stub's page: done before the clock starts.
-    for _ in 0..2 {
-        drop(hotcall::batch(|batch| (tree.replace)(batch, KEY))?.wait());
+fn time_batches(swaps: Swaps, tree: &Tree, time: Duration) -> Result<(Latencies, Latencies), hotcall::Error> {
+    let (mut batches, mut barriers) = (Latencies::default(), Latencies::default());
+    // The first replacement of a slot moves its stub's page, and the first of a type settles: before the clock starts.
+    for number in 0..2 {
+        drop(hotcall::batch(|batch| (tree.replace)(batch, &|| swaps.make(number)))?.wait());
     }
     let begin = Instant::now();
-    while begin.elapsed() < time && swaps.count() < SAMPLES {
+    while begin.elapsed() < time && batches.count() < SAMPLES {
         let mut batch = Batch::new();
-        (tree.replace)(&mut batch, KEY);
+        let number = batches.count();
+        (tree.replace)(&mut batch, &|| swaps.make(number));
         let from = Instant::now();
         let retired = batch.commit().map_err(|(error, _)| error)?;
-        swaps.record(from.elapsed().as_secs_f64() * 1e9);
+        batches.record(from.elapsed().as_secs_f64() * 1e9);
         // Outside the clock: the next batch begins with a settled slot, as a swap now and then does.
         drop(retired.wait());
 
@@ -105,24 +147,31 @@ fn time_batches(tree: &Tree, time: Duration) -> Result<(Latencies, Latencies), h
         let _registered_by_hotcall = membarrier(MembarrierCommand::PrivateExpeditedSyncCore);
         barriers.record(from.elapsed().as_secs_f64() * 1e9);
     }
-    Ok((swaps, barriers))
+    Ok((batches, barriers))
 }
 
-/// What a caller gets done while another thread swaps 10,000 times a second, while it only calls `membarrier` as often, and
-/// while nobody does anything: in turn, in short slices, for the machine's own speed changes within seconds. Ratios are
-/// taken within a turn.
+/// What a caller gets done while another thread swaps 10,000 times a second, of two types in turn and of one, while it
+/// only calls `membarrier` as often, and while nobody does anything: in turn, in short slices, for the machine's own speed
+/// changes within seconds. Ratios are taken within a turn.
 fn throughput(time: Duration) -> Vec<Figure> {
     const SLICE: Duration = Duration::from_millis(250);
     const RATE: u32 = 10_000;
-    let loads = [(0, Disturbance::Swap), (RATE, Disturbance::Barrier), (RATE, Disturbance::Swap)];
+    const NAMES: [&str; 4] =
+        ["0_a_second", "10000_barriers_a_second", "10000_a_second", "10000_in_place_a_second"];
+    let loads = [
+        (0, Disturbance::Swap),
+        (RATE, Disturbance::Barrier),
+        (RATE, Disturbance::Swap),
+        (RATE, Disturbance::SwapInPlace),
+    ];
     let turns = ((time.as_secs_f64() / SLICE.as_secs_f64()) as usize / loads.len()).max(3);
-    let mut rates = [const { Vec::new() }; 3];
-    let mut ratios = [const { Vec::new() }; 3];
-    let mut made = [const { Vec::new() }; 3];
+    let mut rates = [const { Vec::new() }; NAMES.len()];
+    let mut ratios = [const { Vec::new() }; NAMES.len()];
+    let mut made = [const { Vec::new() }; NAMES.len()];
     for turn in 0..turns {
         eprint!("\rswaps: throughput, round {}/{turns}   ", turn + 1);
         let _progress_only = std::io::stderr().flush();
-        let mut of_turn = [0.0; 3];
+        let mut of_turn = [0.0; NAMES.len()];
         for step in 0..loads.len() {
             let index = (turn + step) % loads.len();
             let (swaps_per_second, disturbance) = loads[index];
@@ -138,11 +187,10 @@ fn throughput(time: Duration) -> Vec<Figure> {
     }
     eprintln!();
     let median = |values: &[f64]| quantile(values, 0.5).unwrap_or_default();
-    let names = ["0_a_second", "10000_barriers_a_second", "10000_a_second"];
     (0..loads.len())
         .map(|index| {
             let rate = median(&rates[index]);
-            let figure = Figure::new("swaps", format!("swaps/throughput/{}", names[index]));
+            let figure = Figure::new("swaps", format!("swaps/throughput/{}", NAMES[index]));
             Figure { ns_per_call: Some(1e9 / rate), ..figure }
                 .with("calls_per_second", rate)
                 .with("of_undisturbed", median(&ratios[index]))

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hotcall_bench_step::{KEY, Stateful, Step};
+use hotcall::Instance;
+use hotcall_bench_step::{KEY, Stateful, Step, Twin};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use super::chain::{SEED, expected};
@@ -48,8 +49,10 @@ impl Kind {
 /// What another thread does meanwhile, so many times a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
-    /// It swaps what is called.
+    /// It swaps what is called: two types in turn.
     Swap,
+    /// It swaps what is called: instances of one type.
+    SwapInPlace,
     /// It calls `membarrier`, and nothing else: what a swap cannot do without.
     Barrier,
 }
@@ -186,22 +189,30 @@ fn swap(load: Load, stop: &AtomicBool) -> u64 {
             swaps += 1;
             continue;
         }
-        let step = Stateful::new(KEY);
+        let other = load.disturbance == Disturbance::Swap && swaps % 2 == 0;
         match load.kind {
             Kind::Direct => {}
-            Kind::SlotCall | Kind::SlotBound => match SHARED.replace(step) {
-                Ok(retired) => drop(retired),
-                Err(error) => {
-                    eprintln!("swap refused: {error}");
-                    return swaps;
+            Kind::SlotCall | Kind::SlotBound => {
+                let next: Instance<dyn Step> =
+                    if other { Instance::new(Twin::new(KEY)) } else { Instance::new(Stateful::new(KEY)) };
+                match SHARED.replace(next) {
+                    Ok(retired) => drop(retired),
+                    Err(error) => {
+                        eprintln!("swap refused: {error}");
+                        return swaps;
+                    }
                 }
-            },
-            Kind::ArcSwap => arc_swap().store(Arc::new(Box::new(step))),
-            Kind::RwLock => *rwlock().write() = Box::new(step),
+            }
+            Kind::ArcSwap => arc_swap().store(Arc::new(boxed(other))),
+            Kind::RwLock => *rwlock().write() = boxed(other),
         }
         swaps += 1;
     }
     swaps
+}
+
+fn boxed(other: bool) -> Box<dyn Step> {
+    if other { Box::new(Twin::new(KEY)) } else { Box::new(Stateful::new(KEY)) }
 }
 
 /// Numbers of callers worth looking at: one, one a processor, two a processor.

@@ -235,7 +235,7 @@ pub fn no_help(inputs: &Inputs) -> Vec<String> {
     {
         let p50 = ns(p50);
         said.push(format!(
-            "Targets that change all the time: a swap takes {p50} ns (median, with a caller), {} times a bare \
+            "Types that change all the time: a swap takes {p50} ns (median, with a caller), {} times a bare \
              `membarrier`, and interrupts every core that runs the program.",
             times(over)
         ));
@@ -247,7 +247,8 @@ pub fn no_help(inputs: &Inputs) -> Vec<String> {
     {
         let (kept, rate) = (kept * 100.0, ns(rate));
         said.push(format!(
-            "While another thread swaps {rate} times a second, a caller gets {kept:.0} % of its calls done."
+            "While another thread swaps between types {rate} times a second, a caller gets {kept:.0} % of its calls \
+             done."
         ));
     }
     said

@@ -114,6 +114,11 @@ pub const GOALS: &[Goal] = &[
             AtLeast(9_000.0),
         )),
     },
+    goal(
+        "the same, where all are of one type",
+        Field(Swaps, "swaps/throughput/10000_in_place_a_second", "of_undisturbed"),
+        AtLeast(0.85),
+    ),
     goal("`Vec<Box<dyn _>>` over a chain of 1", Ratio(Chains, "vec_dyn_1", "chain_1"), AtLeast(1.0)),
     goal("the same, of 4", Ratio(Chains, "vec_dyn_4", "chain_4"), AtLeast(1.25)),
     goal("the same, of 16", Ratio(Chains, "vec_dyn_16", "chain_16"), AtLeast(1.5)),

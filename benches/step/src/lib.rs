@@ -57,3 +57,24 @@ impl Step for Stateful {
         turn(x, self.key)
     }
 }
+
+/// Does what [`Stateful`] does, by code of its own: what a slot that changes its type is given in turn with that.
+#[derive(Clone, Copy, Debug)]
+pub struct Twin {
+    inverted: u64,
+}
+
+impl Twin {
+    /// An implementor with this state, kept in another form.
+    #[must_use]
+    pub const fn new(key: u64) -> Self {
+        Self { inverted: !key }
+    }
+}
+
+impl Step for Twin {
+    #[inline]
+    fn step(&self, x: u64) -> u64 {
+        turn(x, !self.inverted)
+    }
+}

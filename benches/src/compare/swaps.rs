@@ -42,7 +42,7 @@ impl Swaps {
     /// What batch number `number` installs.
     fn make(self, number: u64) -> Instance<dyn Step> {
         match self {
-            Self::Types if number % 2 == 0 => Instance::new(Twin::new(KEY)),
+            Self::Types if number.is_multiple_of(2) => Instance::new(Twin::new(KEY)),
             _ => Instance::new(Stateful::new(KEY)),
         }
     }

@@ -189,7 +189,7 @@ fn swap(load: Load, stop: &AtomicBool) -> u64 {
             swaps += 1;
             continue;
         }
-        let other = load.disturbance == Disturbance::Swap && swaps % 2 == 0;
+        let other = load.disturbance == Disturbance::Swap && swaps.is_multiple_of(2);
         match load.kind {
             Kind::Direct => {}
             Kind::SlotCall | Kind::SlotBound => {

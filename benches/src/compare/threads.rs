@@ -173,7 +173,7 @@ fn swap(load: Load, stop: &AtomicBool) -> u64 {
     let _refused = rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1));
     let interval = Duration::from_secs(1) / load.swaps_per_second;
     let mut next = Instant::now();
-    let mut swaps = 0;
+    let mut swaps = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
         if now < next {

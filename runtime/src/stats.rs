@@ -15,6 +15,8 @@ pub struct Stats {
     pub retired: u64,
     /// Those of them that no thread can be inside any more: dropped, or given back.
     pub freed: u64,
+    /// Those that were replaced by another instance of their type by one store, without a barrier.
+    pub in_place: u64,
     /// Grace periods that have ended.
     pub grace_periods: u64,
     /// Threads that have a record of their own: they have called a slot and live.
@@ -69,6 +71,7 @@ pub fn stats() -> Stats {
     };
     if let Ok(mut writer) = Writing::begin() {
         let counts = writer.counts();
+        stats.in_place = counts.in_place;
         stats.slots = counts.slots;
         stats.sites = counts.sites;
         stats.callers = counts.callers;

@@ -3,6 +3,7 @@
 /// How much code memory is in use, and for what.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
+    pub(crate) in_place: u64,
     pub(crate) regions: usize,
     pub(crate) slots: usize,
     pub(crate) sites: usize,

@@ -78,6 +78,7 @@ impl Report {
         }
         line("retired", grouped(self.stats.retired));
         line("freed", grouped(self.stats.freed));
+        line("in place", grouped(self.stats.in_place));
         line("grace periods", grouped(self.stats.grace_periods));
         line("code mapped, first 1/4", format!("{} KiB", grouped(self.memory.code_early >> 10)));
         line("code mapped, after it", format!("{} KiB", grouped(self.memory.code_late >> 10)));
@@ -98,6 +99,7 @@ impl Report {
             "counts": self.counts,
             "retired": self.stats.retired,
             "freed": self.stats.freed,
+            "in_place": self.stats.in_place,
             "grace_periods": self.stats.grace_periods,
             "code_bytes_mapped": { "first_quarter": self.memory.code_early, "after": self.memory.code_late },
             "resident_bytes": { "first_quarter": self.memory.resident_early, "after": self.memory.resident_late },

@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotcall::{Batch, Retired, WaitError};
-use hotcall_work::{DEFAULT, FAR, KINDS, Work};
+use hotcall_work::{DEFAULT, FAR, KINDS, LARGE, SMALL, Work};
 
 use super::chains;
 use super::random::Random;
@@ -18,20 +18,29 @@ static WRITERS: OnceLock<Writers> = OnceLock::new();
 #[derive(Debug)]
 pub struct Writers {
     maker: Maker,
+    begin: Instant,
 }
+
+/// How long types change, and then stay.
+const PHASE: Duration = Duration::from_millis(100);
 
 impl Writers {
     pub fn set(maker: Maker) {
-        WRITERS.set(Self { maker }).expect("there is one run a process");
+        WRITERS.set(Self { maker, begin: Instant::now() }).expect("there is one run a process");
     }
 
     pub fn get() -> &'static Self {
         WRITERS.get().expect("set before any thread starts")
     }
 
-    /// A type for the next instance, another than the last one's.
+    /// A type for the next instance. Half of the time another than the last one's; half of the time the same, so that slots
+    /// settle and take instances in place.
     fn kind(&self, last: u64, random: &mut Random) -> u64 {
         let kinds = self.maker.kinds();
+        if self.begin.elapsed().as_millis() / PHASE.as_millis() % 2 == 1 {
+            // Instances of the others cannot be told apart, or come from two libraries in turn.
+            return if matches!(last % KINDS, SMALL | LARGE) { last % KINDS } else { SMALL };
+        }
         (last % KINDS + 1 + random.below(kinds - 1)) % kinds
     }
 

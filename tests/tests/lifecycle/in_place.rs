@@ -19,12 +19,16 @@ fn every_call_after_it_sees_it_bound_or_not() {
     let guard = hotcall::pin();
     let bound = SEEN.bind(&guard);
     let held = SEEN.get(&guard);
+    let before = hotcall::stats().in_place;
     for number in 1..=1_000 {
         let retired = SEEN.replace(Adds::new(number, &ended)).unwrap();
         assert_eq!((bound.run(1), SEEN.run(1)), (number + 1, number + 1));
         assert_eq!(held.run(1), 1, "what is held stays the same");
         assert!(!retired.is_drained(), "a guard is held");
         assert_eq!(thunks("SEEN"), 0, "no code was written");
+    }
+    if hotcall::backend() == hotcall::Backend::Patched {
+        assert!(hotcall::stats().in_place >= before + 1_000);
     }
     assert_eq!(ended.load(Ordering::SeqCst), 0);
     drop(guard);

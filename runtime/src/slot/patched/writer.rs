@@ -108,6 +108,8 @@ struct Unused {
 pub(crate) struct Writer {
     images: Option<Images>,
     slots: Vec<SlotState>,
+    /// How many changes were made in place.
+    in_place: u64,
     /// Stubs found in images that were loaded late, not yet looked at.
     late: Vec<(&'static SlotCore, Found)>,
     /// Between the handlers of a fork: what code memory holds.
@@ -118,7 +120,14 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) const fn new() -> Self {
-        Self { images: None, slots: Vec::new(), late: Vec::new(), snapshot: Vec::new(), refused: None }
+        Self {
+            images: None,
+            slots: Vec::new(),
+            in_place: 0,
+            late: Vec::new(),
+            snapshot: Vec::new(),
+            refused: None,
+        }
     }
 
     pub(super) fn images(&mut self) -> &mut Images {
@@ -156,6 +165,7 @@ impl Writer {
             if in_place || section::has_barrier() {
                 slot.publish(&new);
             }
+            self.in_place += u64::from(in_place);
             let installed = slot.install(Arc::clone(&new));
             let mut known = None;
             if let Some(index) = slot.index() {
@@ -466,7 +476,7 @@ impl Writer {
     }
 
     pub(crate) fn counts(&mut self) -> Counts {
-        let mut counts = Counts { slots: self.slots.len(), ..Counts::default() };
+        let mut counts = Counts { slots: self.slots.len(), in_place: self.in_place, ..Counts::default() };
         for entry in self.slots.iter().flat_map(|state| &state.entries) {
             let callers = entry.sites().filter(|site| site.kind == Kind::Caller).count();
             counts.callers += callers;

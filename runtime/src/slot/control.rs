@@ -158,6 +158,10 @@ impl<D: Definition> Slot<D> {
     /// `value` is anything that implements the slot's trait, or an [`Instance`] of it, from a library too.
     /// Calls under way finish on the old one, which is given back as [`Retired`].
     ///
+    /// An implementor of another type costs a `membarrier`, which interrupts every core that runs the program: about ten
+    /// microseconds. Another instance of the type that is installed costs an allocation and a store, once the slot has
+    /// settled on that type: some milliseconds after the first.
+    ///
     /// # Errors
     ///
     /// [`ReplaceError`] with `value` inside, where code memory cannot be had or this thread is already

@@ -15,7 +15,7 @@ pub struct Stats {
     pub retired: u64,
     /// Those of them that no thread can be inside any more: dropped, or given back.
     pub freed: u64,
-    /// Those that were replaced by another instance of their type by one store, without a barrier.
+    /// Those that were replaced by another instance of their type by one store: no code was written.
     pub in_place: u64,
     /// Grace periods that have ended.
     pub grace_periods: u64,

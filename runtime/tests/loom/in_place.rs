@@ -26,6 +26,8 @@ enum Writer {
     Right,
     /// The slot has not settled: its stub goes to a thunk, which brings the first instance along.
     WhileUnsettled,
+    /// Its stub went straight a moment ago: a core may have fetched the jump to the thunk.
+    WithoutBarrier,
     /// The first instance is freed as soon as nothing leads to it.
     FreesAtOnce,
 }
@@ -40,12 +42,11 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(writer: Writer) -> Self {
-        let stub = if writer == Writer::WhileUnsettled { FIRST_THUNK } else { A_METHOD };
+    fn new() -> Self {
         Self {
             record: Record::new(),
             core: Core::default(),
-            stub: AtomicUsize::new(stub),
+            stub: AtomicUsize::new(FIRST_THUNK),
             this: AtomicUsize::new(FIRST),
             instances: [Freeable::new(), Freeable::new(), Freeable::new()],
             replaced: AtomicUsize::new(0),
@@ -72,14 +73,21 @@ impl Shared {
     }
 
     fn replace(&self, writer: Writer) {
+        // `Writer::straighten`, and the barrier that the grace period after it begins with.
+        if writer != Writer::WhileUnsettled {
+            self.stub.store(A_METHOD, Ordering::Release);
+        }
+        if writer != Writer::WithoutBarrier {
+            heavy_barrier(&[&self.core]);
+        }
         // `Writer::commit`, in place.
         self.this.store(SECOND, Ordering::Release);
         self.replaced.store(1, Ordering::Release);
         if writer != Writer::FreesAtOnce {
             grace_period(&self.record, FIRST_PHASE + 1, &[&self.core]);
         }
-        // Left there in the model that is to show what a stale call is.
-        if writer != Writer::WhileUnsettled {
+        // Left there in the models that are to show what a stale call is.
+        if !matches!(writer, Writer::WhileUnsettled | Writer::WithoutBarrier) {
             self.instances[FIRST].free();
         }
         // `Writer::commit`, of another type.
@@ -93,7 +101,7 @@ fn model(writer: Writer, calls: usize) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
-        let shared = Arc::new(Shared::new(writer));
+        let shared = Arc::new(Shared::new());
         let calling = thread::spawn({
             let shared = Arc::clone(&shared);
             move || (0..calls).for_each(|_| shared.call())
@@ -112,6 +120,12 @@ fn an_instance_of_the_same_type_takes_one_store() {
 #[should_panic = "stale"]
 fn broken_in_place_while_unsettled() {
     model(Writer::WhileUnsettled, 2);
+}
+
+#[test]
+#[should_panic = "stale"]
+fn broken_in_place_without_barrier() {
+    model(Writer::WithoutBarrier, 2);
 }
 
 #[test]

@@ -104,13 +104,13 @@ impl Writer {
         }
         // Invariants 2 and 4.
         section::heavy_barrier();
-        let mut settle = Vec::new();
+        let mut advance = Vec::new();
         for (slot, copy) in &copies {
             copy.mirror(slot);
             copy.linked.store(true, Ordering::Release);
-            settle.extend(self.add_copy(slot, copy));
+            advance.extend(self.add_copy(slot, copy));
         }
-        reclaimer::defer_commit(Committed::settling(settle));
+        reclaimer::defer_commit(Committed::advancing(advance));
         Ok(copies.len())
     }
 

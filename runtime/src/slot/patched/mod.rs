@@ -52,12 +52,15 @@
 //!
 //! While a thunk stands in the way, callers run the instance that it names, whatever `this` says: then even an instance of
 //! the same type takes a thunk of its own. The settling that is due still comes, for the type is the one that it waits for.
+//! And a thunk stands in the way for as long as a core may run the jump to it that it has fetched. So a slot has settled only
+//! when a barrier was passed after its stubs went straight: that of the next grace period, or of the first instance that comes
+//! before that is over, and still needs no thunk.
 //!
 //! # Where there is no barrier
 //!
 //! Without `membarrier`, a core may run what it prefetched before the stores. A pinned section serialises its core if code was
 //! written since that last did so, after its pin. So a grace period stands in for the barrier: only when it has passed is
-//! `this` stored, and only after a second one the slot settles.
+//! `this` stored, and only after a second one do stubs go straight.
 //!
 //! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
 //! displacement, and `this` is a constant.
@@ -172,11 +175,6 @@ impl SlotCore {
     fn publish(&self, new: &Installed) {
         // Release, partner of the Acquire in `BoundCore::this`.
         self.this.store(new.data(), Ordering::Release);
-    }
-
-    /// Whether callers pass `installed`. The caller holds the writers' lock.
-    fn has_published(&self, installed: &Installed) -> bool {
-        self.this.load(Ordering::Relaxed) == installed.data()
     }
 
     /// Takes the slot's count of what was there, and gives it that of `new`. The caller holds the writers' lock.

@@ -68,16 +68,17 @@ struct Plan {
     stores: Vec<Planned>,
     /// By change: it needs no stores.
     in_place: Vec<bool>,
+    /// Some core may have fetched what is to be run no more.
+    barrier: bool,
 }
 
 /// A slot that has been replaced at least once.
 struct SlotState {
     slot: &'static SlotCore,
     entries: Vec<Entry>,
-    /// Grows with each replacement by other code: tells whether a settling comes too late.
-    version: u64,
-    /// No site goes through a thunk, and the `this` words are those of `current`.
-    settled: bool,
+    stage: Stage,
+    /// Grows with each change of the stage, and with each replacement by other code: tells whether an advance comes too late.
+    serial: u64,
     /// The commit under way has planned to retarget its sites.
     moves: bool,
     /// What is installed; nothing while that is the default.
@@ -86,15 +87,46 @@ struct SlotState {
     copies: Vec<&'static SlotCore>,
 }
 
+/// How far a slot has come since it was last given code of another type. A grace period lies between each two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Stage {
+    /// The `this` words are of another type than `current`. Only where no barrier could be passed.
+    Unpublished,
+    /// They are of its type. Sites go through thunks, or to code that ignores `this`.
+    Published,
+    /// Sites go straight to the code of `current`. A core may still run the jump to a thunk that it has fetched before.
+    Straight,
+    /// No core does: a barrier has been passed since.
+    Settled,
+}
+
+/// A slot, and its serial as of when this was deferred: a grace period later it may advance to the next stage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Advance {
+    index: usize,
+    serial: u64,
+}
+
 impl SlotState {
+    fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.serial += 1;
+    }
+
     /// Whether `new` can be installed by storing the `this` words alone: see "In place" in the parent module's head.
     fn takes_in_place(&self, new: &Installed) -> bool {
-        let settled = (self.settled && !self.moves) || sabotage::is(Sabotage::InPlaceUnsettled);
-        settled && self.holds_code_of(new)
+        let straight = self.stage >= Stage::Straight && !self.moves;
+        (straight || sabotage::is(Sabotage::InPlaceUnsettled)) && self.holds_code_of(new)
     }
 
     fn holds_code_of(&self, new: &Installed) -> bool {
         self.current.as_ref().is_some_and(|current| current.has_code_of(new))
+    }
+
+    /// What callers pass becomes `current`, in the copies too.
+    fn publish(&self, current: &Installed) {
+        self.slot.publish(current);
+        self.copies.iter().for_each(|copy| copy.mirror(self.slot));
     }
 }
 
@@ -140,12 +172,11 @@ impl Writer {
             Ok(plan) => plan,
             Err(error) => return Err((error, changes)),
         };
-        let moves = !plan.stores.is_empty();
         let mut unused = Vec::with_capacity(plan.stores.len());
         // Stores that cannot fail.
         for Planned { index, number, next } in plan.stores {
             let state = &mut self.slots[index];
-            (state.moves, state.settled) = (false, false);
+            state.moves = false;
             state.entries[number].retarget(next, &mut unused);
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
@@ -154,37 +185,44 @@ impl Writer {
             self.recycle(marks);
         }
         // Invariants 2 and 4: from here on no call, on any core, runs what the stores above replaced.
-        if moves {
+        if plan.barrier {
             section::heavy_barrier();
         }
         let count = changes.len();
         let (mut old, mut replaced) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut settle = Vec::new();
+        let mut advance = Vec::new();
         for (Change { slot, new }, in_place) in changes.into_iter().zip(plan.in_place) {
-            // Invariant 2: without a barrier, not before a grace period has passed.
-            if in_place || section::has_barrier() {
+            self.in_place += u64::from(in_place);
+            let Some(index) = slot.index() else { unreachable!("`plan` has registered it") };
+            let state = &mut self.slots[index];
+            let same = state.holds_code_of(&new);
+            // Invariant 2: another type not before a barrier, or a grace period.
+            let published = section::has_barrier() || (same && state.stage != Stage::Unpublished);
+            if published {
                 slot.publish(&new);
             }
-            self.in_place += u64::from(in_place);
             let installed = slot.install(Arc::clone(&new));
-            let mut known = None;
-            if let Some(index) = slot.index() {
-                let state = &mut self.slots[index];
-                state.version += u64::from(!state.holds_code_of(&new));
-                known = state.current.replace(new);
-                state.copies.iter().for_each(|copy| copy.mirror(slot));
-                if !in_place {
-                    settle.push((index, state.version));
-                }
-            }
+            state.copies.iter().for_each(|copy| copy.mirror(slot));
             // The two counts that there were of it, handed on without touching it.
-            replaced.push(known.unwrap_or_else(|| Arc::clone(&installed)));
+            replaced.push(state.current.replace(new).unwrap_or_else(|| Arc::clone(&installed)));
             old.push(installed);
+            if in_place {
+                if state.stage == Stage::Straight {
+                    state.enter(Stage::Settled);
+                }
+            } else {
+                let stage = if published { Stage::Published } else { Stage::Unpublished };
+                // What has been deferred for the same type and stage is in time.
+                if !same || state.stage != stage {
+                    state.enter(stage);
+                }
+                advance.push(Advance { index, serial: state.serial });
+            }
         }
         if sabotage::is(Sabotage::SettleAtOnce) {
-            self.settle(&settle, &mut unused);
+            self.advance(&advance, &mut unused);
         }
-        reclaimer::defer_commit(Committed { replaced, unused, settle });
+        reclaimer::defer_commit(Committed { replaced, unused, advance });
         Ok(old)
     }
 
@@ -214,6 +252,7 @@ impl Writer {
         let index = self.register(change.slot)?;
         let in_place = self.slots[index].takes_in_place(&change.new);
         plan.in_place.push(in_place);
+        plan.barrier |= !in_place || self.slots[index].stage == Stage::Straight;
         if in_place {
             return Ok(());
         }
@@ -269,13 +308,12 @@ impl Writer {
             }
         }
         let index = self.slots.len();
-        let (settled, moves) = (false, false);
         self.slots.push(SlotState {
             slot,
             entries,
-            version: 0,
-            settled,
-            moves,
+            stage: Stage::Published,
+            serial: 0,
+            moves: false,
             current: None,
             copies: Vec::new(),
         });
@@ -375,7 +413,9 @@ impl Writer {
         match self.next(index, known, holds, thunk) {
             Ok(next) => {
                 let state = &mut self.slots[index];
-                state.settled &= !thunk;
+                if thunk && state.stage > Stage::Published {
+                    state.enter(Stage::Published);
+                }
                 state.entries[known].retarget(next, &mut Vec::new());
                 Ok(())
             }
@@ -386,35 +426,51 @@ impl Writer {
         }
     }
 
-    /// Makes the stubs of `settle` go straight to the code that is installed, where it still is. What is to settle a
-    /// grace period later.
-    fn settle(&mut self, settle: &[(usize, u64)], unused: &mut Vec<Unused>) -> Vec<(usize, u64)> {
+    /// A grace period has passed since these were deferred: each that has not changed since enters its next stage. What is
+    /// to advance a grace period later.
+    fn advance(&mut self, due: &[Advance], unused: &mut Vec<Unused>) -> Vec<Advance> {
         let mut later = Vec::new();
-        for &(index, version) in settle {
+        for &Advance { index, serial } in due {
             let state = &mut self.slots[index];
-            let Some(current) = state.current.clone().filter(|_| state.version == version) else { continue };
-            if !state.slot.has_published(&current) {
-                // There was no barrier. A grace period stands in for it: whoever is inside now has serialised its core.
-                state.slot.publish(&current);
-                state.copies.iter().for_each(|copy| copy.mirror(state.slot));
-                later.push((index, version));
-                continue;
+            let Some(current) = state.current.clone().filter(|_| state.serial == serial) else { continue };
+            match state.stage {
+                // The grace period stands in for the barrier: whoever is inside now has serialised its core.
+                Stage::Unpublished => {
+                    state.publish(&current);
+                    state.enter(Stage::Published);
+                }
+                Stage::Published => {
+                    if !self.straighten(index, &current, unused) {
+                        continue;
+                    }
+                    self.slots[index].enter(Stage::Straight);
+                }
+                Stage::Straight => state.enter(Stage::Settled),
+                Stage::Settled => {}
             }
-            state.settled = true;
-            for number in 0..state.entries.len() {
-                if !matches!(self.slots[index].entries[number].via, Via::Thunk(_)) {
-                    continue;
-                }
-                match self.next(index, number, &current, false) {
-                    // Invariant 1: the grace period that this settling follows began after `this` came to be of the
-                    // type of `current`.
-                    Ok(next) => self.slots[index].entries[number].retarget(next, unused),
-                    // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
-                    Err(_) => self.slots[index].settled = false,
-                }
+            let state = &self.slots[index];
+            if state.stage != Stage::Settled {
+                later.push(Advance { index, serial: state.serial });
             }
         }
         later
+    }
+
+    /// Makes a slot's sites go straight to the code that is installed. Whether they all do.
+    fn straighten(&mut self, index: usize, current: &Installed, unused: &mut Vec<Unused>) -> bool {
+        let mut all = true;
+        for number in 0..self.slots[index].entries.len() {
+            if !matches!(self.slots[index].entries[number].via, Via::Thunk(_)) {
+                continue;
+            }
+            match self.next(index, number, current, false) {
+                // Invariant 1: the grace period that this follows began after `this` came to be of the type of `current`.
+                Ok(next) => self.slots[index].entries[number].retarget(next, unused),
+                // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
+                Err(_) => all = false,
+            }
+        }
+        all
     }
 
     /// Every slot of this copy of hotcall that has stubs.
@@ -429,12 +485,12 @@ impl Writer {
         self.slots[slot.index()?].current.clone()
     }
 
-    /// From now on `copy` is told what `slot`, which has been registered, holds. What is to settle.
-    pub(super) fn add_copy(&mut self, slot: &SlotCore, copy: &'static SlotCore) -> Option<(usize, u64)> {
+    /// From now on `copy` is told what `slot`, which has been registered, holds. What is to advance.
+    pub(super) fn add_copy(&mut self, slot: &SlotCore, copy: &'static SlotCore) -> Option<Advance> {
         let index = slot.index()?;
         let state = &mut self.slots[index];
         state.copies.push(copy);
-        Some((index, state.version))
+        Some(Advance { index, serial: state.serial })
     }
 
     fn marks(&mut self) -> Marks {
@@ -577,46 +633,44 @@ impl Site {
 pub(crate) struct Committed {
     replaced: Vec<Arc<Installed>>,
     unused: Vec<Unused>,
-    settle: Vec<(usize, u64)>,
+    advance: Vec<Advance>,
 }
 
 impl Committed {
-    /// Nothing was replaced, and something is to settle.
-    pub(super) fn settling(settle: Vec<(usize, u64)>) -> Self {
-        Self { replaced: Vec::new(), unused: Vec::new(), settle }
+    /// Nothing was replaced, and something is to advance.
+    pub(super) fn advancing(advance: Vec<Advance>) -> Self {
+        Self { replaced: Vec::new(), unused: Vec::new(), advance }
     }
 }
 
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
 pub(crate) fn finish(mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
     if let Ok(mut writer) = Writing::begin() {
-        let (mut thunks, mut later) = (Vec::new(), Vec::new());
+        let mut next = Committed::advancing(Vec::new());
+        let mut released = false;
         for commit in &mut commits {
+            released |= !commit.unused.is_empty();
             commit.unused.drain(..).for_each(|one| writer.release(one));
-            later.extend(writer.settle(&commit.settle, &mut thunks));
+            next.advance.extend(writer.advance(&commit.advance, &mut next.unused));
         }
+        let marks = released.then(|| writer.marks());
         drop(writer);
-        if !later.is_empty() {
-            reclaimer::defer_commit(Committed::settling(later));
+        if !next.advance.is_empty() || !next.unused.is_empty() {
+            reclaimer::defer_commit(next);
         }
-        release_later(thunks);
+        if let Some(marks) = marks {
+            recycle_later(marks);
+        }
     }
     past.extend(commits.into_iter().flat_map(|commit| commit.replaced));
 }
 
-/// Releases what settling has made unused, a grace period later, and lets code memory be reused after one more.
-fn release_later(unused: Vec<Unused>) {
+/// What has been released is `int3` now. Before it becomes other code, every core drops what it prefetched of the old: the
+/// barrier that begins the next grace period.
+fn recycle_later(marks: Marks) {
     reclaimer::defer(move |_| {
-        let Ok(mut writer) = Writing::begin() else { return };
-        unused.into_iter().for_each(|one| writer.release(one));
-        let marks = writer.marks();
-        drop(writer);
-        // What is released is `int3` now. Before it becomes other code, every core drops what it prefetched of
-        // the old: the barrier that begins the next grace period.
-        reclaimer::defer(move |_| {
-            if let Ok(mut writer) = Writing::begin() {
-                writer.recycle(marks);
-            }
-        });
+        if let Ok(mut writer) = Writing::begin() {
+            writer.recycle(marks);
+        }
     });
 }

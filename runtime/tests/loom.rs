@@ -41,3 +41,5 @@ mod reuse;
 mod section;
 #[path = "loom/settle.rs"]
 mod settle;
+#[path = "loom/unbarriered.rs"]
+mod unbarriered;

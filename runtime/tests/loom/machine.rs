@@ -58,7 +58,7 @@ impl Core {
     }
 
     /// A core-serialising instruction.
-    fn serialise(&self) {
+    pub fn serialise(&self) {
         self.fetched.lock().unwrap().clear();
     }
 }

@@ -274,18 +274,11 @@ impl<I: ?Sized + Interface> Held<'_, I> {
         }
     }
 
-    /// For `#[dispatch]`: the instance's address.
+    /// For `#[dispatch]`: the instance, and the code of method `index`.
     #[doc(hidden)]
     #[must_use]
-    pub fn __this(&self) -> *mut () {
-        self.data
-    }
-
-    /// For `#[dispatch]`: the code of method `index`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn __method(&self, index: usize) -> Code {
-        self.table.method(index)
+    pub fn __load(&self, index: usize) -> (*const (), Code) {
+        (self.data.cast_const(), self.table.method(index))
     }
 }
 

@@ -38,7 +38,7 @@ impl Context<'_> {
                 &header,
                 &definition_of_static,
                 &predicates,
-                &quote!(#[inline(always)]),
+                &quote!(#[cfg_attr(not(debug_assertions), inline(always))]),
                 &body,
             )
         });
@@ -78,7 +78,7 @@ impl Context<'_> {
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
             let target = quote!(#rt::Bound<'_, #definition>);
-            self.implementation(&header, &target, &predicates, &quote!(#[inline(always)]), &body)
+            self.implementation(&header, &target, &predicates, &quote!(#[cfg_attr(not(debug_assertions), inline(always))]), &body)
         });
         let through_table = |holder: TokenStream| {
             let (rt, generics) = (&self.rt, &self.of.arguments);

@@ -132,7 +132,8 @@ impl<D: Definition> Slot<D> {
 
     /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     pub fn __enter(&self) -> Option<Entered<'_, D, Section>> {
         let section = Section::enter()?;
         Some(Entered { section, core: &self.core, definition: PhantomData })
@@ -182,7 +183,8 @@ pub struct Entered<'s, D: Definition, S> {
 
 impl<D: Definition> Entered<'_, D, Section> {
     /// What to call while the section lasts.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     #[must_use]
     pub fn bound(&self) -> Bound<'_, D> {
         Bound::new(self.core)
@@ -206,7 +208,8 @@ pub struct Bound<'g, D: Definition> {
 }
 
 impl<'g, D: Definition> Bound<'g, D> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     fn new(core: &'g SlotCore) -> Self {
         Self { core: backend::BoundCore::new(core), definition: PhantomData }
     }
@@ -220,7 +223,8 @@ impl<'g, D: Definition> Bound<'g, D> {
 
     /// For `#[dispatch]`: what the slot's method takes as its instance.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     #[must_use]
     pub fn __this(&self) -> *const () {
         self.core.this()
@@ -228,7 +232,8 @@ impl<'g, D: Definition> Bound<'g, D> {
 
     /// For `#[dispatch]`, in the portable backend: the instance, and the code of method `index`.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     #[must_use]
     pub fn __load(&self, index: usize) -> (*const (), Code) {
         self.core.load(index)

@@ -72,10 +72,10 @@ impl Context<'_> {
         // A condition on `Self` would have to hold of the `Bound`, which lives no longer than the section.
         if !self.of.has_bound() || method.signature.generics.where_clause.is_some() {
             let call = self.through_stub(number, method);
-            return quote!({ let __bound = &__entered.bound(); #call });
+            return quote!({ let __bound = &__entered.bound; #call });
         }
         let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
-        let call = quote!(<#rt::Bound<'_, #definition> as #path>::#name(&__entered.bound() #(, #arguments)*));
+        let call = quote!(<#rt::Bound<'_, #definition> as #path>::#name(&__entered.bound #(, #arguments)*));
         // SAFETY: the contract is the caller's, and the same.
         if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
     }
@@ -165,7 +165,8 @@ impl Context<'_> {
                 #(#predicates,)*
                 #(#own,)*
             {
-                let __entered = #rt::Slot::<#definition>::__enter_slowly(__slot);
+                // SAFETY: below, what is bound is called, and stays where it is.
+                let __entered = unsafe { #rt::Slot::<#definition>::__enter_slowly(__slot) };
                 #call
             }
         })

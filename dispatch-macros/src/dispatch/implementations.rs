@@ -26,7 +26,8 @@ impl Context<'_> {
                 let (slowly, arguments) = (Names::new(number).slowly, &method.arguments);
                 let call = self.in_section(number, method);
                 quote! {
-                    match #rt::Slot::<#definition>::__enter(self) {
+                    // SAFETY: below, what is bound is called, and stays where it is.
+                    match unsafe { #rt::Slot::<#definition>::__enter(self) } {
                         #rt::Some(__entered) => #call,
                         #rt::None => #slowly::<#(#generics,)* #definition>(self #(, #arguments)*),
                     }

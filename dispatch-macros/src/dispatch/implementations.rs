@@ -96,17 +96,13 @@ impl Context<'_> {
             let body = |number: usize, method: &Method| {
                 let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
                 let index = self.of.index(number);
-                let call = quote! {
-                    // SAFETY: the interface has this method; `__inside` keeps the instance, whose code it gives.
-                    unsafe { #through_table::<#(#generics),*>(__inside.load(#index) #(, #arguments)*) }
-                };
                 quote! {
-                    match #rt::Patched::__enter(self) {
-                        #rt::Some(__inside) => #call,
-                        #rt::None => {
-                            let __inside = #rt::Patched::__enter_slowly(self);
-                            #call
-                        }
+                    // SAFETY: the interface has this method.
+                    unsafe {
+                        #rt::Patched::__call(self, #index, |__loaded| {
+                            // SAFETY: what is loaded is an instance that the call keeps, and its code for this method.
+                            unsafe { #through_table::<#(#generics),*>(__loaded #(, #arguments)*) }
+                        })
                     }
                 }
             };

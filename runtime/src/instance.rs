@@ -150,18 +150,11 @@ impl<I: ?Sized + Interface> Instance<I> {
         Ok(unsafe { Box::from_raw(raw.data.as_ptr().cast::<T>()) })
     }
 
-    /// For `#[dispatch]`: the instance's address.
+    /// For `#[dispatch]`: the instance, and the code of method `index`.
     #[doc(hidden)]
     #[must_use]
-    pub fn __this(&self) -> *mut () {
-        self.raw.data()
-    }
-
-    /// For `#[dispatch]`: the code of method `index`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn __method(&self, index: usize) -> Code {
-        self.raw.table.method(index)
+    pub fn __load(&self, index: usize) -> (*const (), Code) {
+        (self.raw.data().cast_const(), self.raw.table.method(index))
     }
 }
 

@@ -151,40 +151,41 @@ impl<I: ?Sized + Interface> Patched<I> {
         Instance::from_raw(old.take_unretired().expect("what is current was never given away"))
     }
 
-    /// For `#[dispatch]`: begins the section of a call, if that is quick.
+    /// For `#[dispatch]`: calls with the instance and the code of its method `index`, both kept while `call` runs.
+    ///
+    /// # Safety
+    ///
+    /// The interface has a method of that index.
     #[doc(hidden)]
     #[inline(always)]
-    pub fn __enter(&self) -> Option<Inside<'_, I, Section>> {
-        let section = Section::enter()?;
-        Some(Inside { handle: self, _section: section })
+    pub unsafe fn __call<R>(&self, index: usize, call: impl FnOnce((*const (), Code)) -> R) -> R {
+        match Section::enter() {
+            Some(_section) => {
+                // SAFETY: the caller's promise.
+                call(unsafe { self.load(index) })
+            }
+            None => {
+                let _section = Self::enter_slowly();
+                // SAFETY: as above.
+                call(unsafe { self.load(index) })
+            }
+        }
     }
 
-    /// For `#[dispatch]`: begins the section of a call.
-    #[doc(hidden)]
     #[cold]
     #[inline(never)]
-    pub fn __enter_slowly(&self) -> Inside<'_, I, SlowSection> {
-        Inside { handle: self, _section: SlowSection::enter() }
+    fn enter_slowly() -> SlowSection {
+        SlowSection::enter()
     }
-}
 
-/// A call through a handle, under way.
-#[doc(hidden)]
-pub struct Inside<'a, I: ?Sized + Interface, S> {
-    handle: &'a Patched<I>,
-    _section: S,
-}
-
-impl<I: ?Sized + Interface, S> Inside<'_, I, S> {
-    /// For `#[dispatch]`: the instance, and the code of its method `index`.
+    /// The caller is in a section while it uses the answer.
     ///
     /// # Safety
     ///
     /// The interface has a method of that index.
     #[inline(always)]
-    #[must_use]
-    pub unsafe fn load(&self, index: usize) -> (*const (), Code) {
-        let installed = self.handle.current();
+    unsafe fn load(&self, index: usize) -> (*const (), Code) {
+        let installed = self.current();
         // SAFETY: the caller's promise; the table is one of this interface.
         let code = unsafe { installed.method(index) };
         (installed.data().cast_const(), code)

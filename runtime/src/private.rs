@@ -99,3 +99,39 @@ pub unsafe fn instance_mut<'a, T>(this: *const ()) -> &'a mut T {
     // SAFETY: as above, and exclusive.
     unsafe { &mut *this }
 }
+
+/// For `#[dispatch]`: how a shim finds the implementor whose method it calls.
+#[allow(unsafe_code)]
+pub trait Receiver<T: ?Sized> {
+    /// The implementor.
+    ///
+    /// # Safety
+    ///
+    /// `this` is what the slot or the table that names the shim has for an instance, and that lives as long as `'a`.
+    unsafe fn receive<'a>(this: *const ()) -> &'a T;
+}
+
+/// It is behind the shim's first argument.
+pub struct Behind;
+
+#[allow(unsafe_code)]
+impl<T> Receiver<T> for Behind {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
+    unsafe fn receive<'a>(this: *const ()) -> &'a T {
+        // SAFETY: the caller's promise: the instance is one of the table's type.
+        unsafe { instance(this) }
+    }
+}
+
+/// It is the default of the slot `D`, whatever the argument.
+pub struct DefaultOf<D>(core::marker::PhantomData<D>);
+
+#[allow(unsafe_code)]
+impl<D: Definition> Receiver<D::Interface> for DefaultOf<D> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
+    unsafe fn receive<'a>(_: *const ()) -> &'a D::Interface {
+        D::default()
+    }
+}

@@ -237,7 +237,7 @@ impl Context<'_> {
             let (cfgs, code) = (&method.cfgs, self.codes(number, *fitted).0);
             quote!(#(#cfgs)* #rt::chain::entry_point(#code))
         });
-        let count = name("INDEX", methods.len());
+        let count = self.of.index(methods.len());
         let on_chain = self.implementation(&quote!(#rt::chain::Chain<#interface>), true);
         let on_bound = (!self.of.is_static && self.of.lends_shared() && !self.of.is_send_only)
             .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'_, #interface>), false));
@@ -323,7 +323,7 @@ impl Context<'_> {
         let Method { cfgs, lifetimes, arguments, argument_types, result, .. } = method;
         let (empty, looped, slowly) =
             (name("chain_empty", number), name("chain_loop", number), name("chain_slowly", number));
-        let (index, through_table) = (name("INDEX", number), name("through_table", number));
+        let (index, through_table) = (self.of.index(number), name("through_table", number));
         let (out_type, erased_result) = method.out_and_result(rt);
         let out_type: Vec<_> = out_type.into_iter().collect();
         let returned = |value: TokenStream| {
@@ -348,7 +348,7 @@ impl Context<'_> {
         let call = quote! {{
             // SAFETY: the link's code is that of this method for its instance, which lives as long as the section
             // that the caller is in.
-            unsafe { #through_table::<#(#generics),*>(__link.this(), __link.method(#index) #(, #again)*) }
+            unsafe { #through_table::<#(#generics),*>((__link.this(), __link.method(#index)) #(, #again)*) }
         }};
         let (nothing, over_links) = match fitted {
             Fitted::All | Fitted::Own => (quote!(()), quote!({ for __link in __links { #call; } })),
@@ -428,7 +428,7 @@ impl Context<'_> {
             {
                 let __section = #rt::chain::Chain::<#interface>::__enter_slowly();
                 // SAFETY: the entry point is code of this method for this chain; the section keeps what it runs.
-                unsafe { #through_table::<#(#generics),*>(__chain.__this(), __chain.__entry(#index) #(, #arguments)*) }
+                unsafe { #through_table::<#(#generics),*>((__chain.__this(), __chain.__entry(#index)) #(, #arguments)*) }
             }
         }
     }
@@ -447,11 +447,11 @@ impl Context<'_> {
         let methods =
             each.filter(|(_, (_, fitted))| !matches!(fitted, Fitted::Own)).map(|(number, (method, _))| {
                 let Method { cfgs, signature, arguments, .. } = method;
-                let (index, through_table) = (name("INDEX", number), name("through_table", number));
+                let (index, through_table) = (self.of.index(number), name("through_table", number));
                 let call = quote! {{
                     // SAFETY: the entry point is code of this method for this chain; the section around this, or the
                     // guard that a bound chain borrows, keeps what it runs.
-                    unsafe { #through_table::<#(#generics),*>(self.__this(), self.__entry(#index) #(, #arguments)*) }
+                    unsafe { #through_table::<#(#generics),*>((self.__this(), self.__entry(#index)) #(, #arguments)*) }
                 }};
                 let body = if sections {
                     let slowly = name("chain_slowly", number);

@@ -3,7 +3,6 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 
-use super::functions::Names;
 use super::trait_item::Trait;
 use crate::paths::crate_path;
 
@@ -19,7 +18,6 @@ pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
     let context = Context { of, rt: Ident::new("__hotcall", Span::mixed_site()) };
     let functions = of.methods.iter().enumerate().map(|(number, method)| context.functions(number, method));
     let rt = &context.rt;
-    let first_index = Names::new(0).index;
     let tables = context.tables();
     let implementations = context.implementations();
     quote! {
@@ -35,7 +33,6 @@ pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
         )]
         const _: () = {
             use #krate::__private as #rt;
-            const #first_index: usize = 0;
             #(#functions)*
             #tables
             #implementations
@@ -48,6 +45,11 @@ impl Context<'_> {
     /// The generic parameter for an implementor.
     pub(super) fn implementor(&self) -> Ident {
         Ident::new("__HotcallImplementor", Span::mixed_site())
+    }
+
+    /// The generic parameter for how a shim finds the implementor.
+    pub(super) fn receiver(&self) -> Ident {
+        Ident::new("__HotcallReceiver", Span::mixed_site())
     }
 
     /// The generic parameter for a slot's definition.

@@ -10,10 +10,7 @@ use super::types::primitive;
 
 /// The names of what is made from one method.
 pub(super) struct Names {
-    pub(super) index: Ident,
-    pub(super) next_index: Ident,
     pub(super) shim: Ident,
-    pub(super) default: Ident,
     pub(super) stub: Ident,
     pub(super) slowly: Ident,
     pub(super) through_table: Ident,
@@ -21,15 +18,12 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(number: usize) -> Self {
-        let name = |what: &str, number: usize| format_ident!("__{what}_{number}", span = Span::mixed_site());
+        let name = |what: &str| format_ident!("__{what}_{number}", span = Span::mixed_site());
         Self {
-            index: name("INDEX", number),
-            next_index: name("INDEX", number + 1),
-            shim: name("shim", number),
-            default: name("default", number),
-            stub: name("stub", number),
-            slowly: name("slowly", number),
-            through_table: name("through_table", number),
+            shim: name("shim"),
+            stub: name("stub"),
+            slowly: name("slowly"),
+            through_table: name("through_table"),
         }
     }
 }
@@ -40,23 +34,24 @@ impl Context<'_> {
         let rt = &self.rt;
         let Method { cfgs, result, .. } = method;
         let names = Names::new(number);
-        let count = index(&names, cfgs);
+        let count = self.of.count(number);
         let in_register = (method.in_register && primitive(result))
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
         let for_slots = self.of.lends_shared().then(|| {
-            let (default_and_stub, slowly) =
-                (self.default_and_stub(&names, method), self.slowly(&names, method));
-            quote!(#default_and_stub #slowly)
+            let (stub, slowly) =
+                (self.stub(number, &names, method), self.slowly(number, &names, method));
+            quote!(#stub #slowly)
         });
         let through_table = self.through_table(&names, method);
         quote!(#count #in_register #shim #for_slots #through_table)
     }
 
-    /// A call of the slot's method on `__bound`, a reference to a `Bound`.
-    pub(super) fn through_stub(&self, names: &Names, method: &Method) -> TokenStream {
+    /// A call of the slot's method by its stub, on `__bound`, a reference to a `Bound`.
+    pub(super) fn through_stub(&self, number: usize, method: &Method) -> TokenStream {
         let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
-        let Names { index, stub, through_table, .. } = names;
+        let Names { stub, through_table, .. } = Names::new(number);
+        let index = self.of.index(number);
         let arguments = &method.arguments;
         let out = if method.in_register { quote!() } else { quote!(out,) };
         quote! {
@@ -71,76 +66,83 @@ impl Context<'_> {
         }
     }
 
-    /// From the erased instance to an implementor's method.
+    /// A call of the slot's method in the section `__entered`: what is bound has it, where a `Bound` can have the trait.
+    pub(super) fn in_section(&self, number: usize, method: &Method) -> TokenStream {
+        let (rt, definition) = (&self.rt, self.definition());
+        // A condition on `Self` would have to hold of the `Bound`, which lives no longer than the section.
+        if !self.of.has_bound() || method.signature.generics.where_clause.is_some() {
+            let call = self.through_stub(number, method);
+            return quote!({ let __bound = &__entered.bound; #call });
+        }
+        let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
+        let call = quote!(<#rt::Bound<'_, #definition> as #path>::#name(&__entered.bound #(, #arguments)*));
+        // SAFETY: the contract is the caller's, and the same.
+        if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
+    }
+
+    /// From the erased instance to an implementor's method. Where there are slots, also to the method of a slot's default:
+    /// then `__HotcallReceiver` says how the implementor is found.
     fn shim(&self, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
         let Method { cfgs, name, lifetimes, arguments, predicates: own, .. } = method;
         let Trait { parameters, path, bound, predicates, .. } = self.of;
         let (shim, implementor) = (&names.shim, self.implementor());
         let (inputs, result) = self.erased_signature(method);
-        let instance = if method.takes_mut { quote!(instance_mut) } else { quote!(instance) };
-        let call =
-            quote!(<#implementor as #path>::#name(#rt::#instance::<#implementor>(__this) #(, #arguments)*));
+        let receiver = self.receiver();
+        let (declared, found) = if self.of.lends_shared() {
+            let found = quote!(<#receiver as #rt::Receiver<#implementor>>::receive);
+            (quote!(#implementor: ?#rt::core::marker::Sized, #receiver: #rt::Receiver<#implementor>), found)
+        } else {
+            let instance = if method.takes_mut { quote!(instance_mut) } else { quote!(instance) };
+            (quote!(#implementor), quote!(#rt::#instance::<#implementor>))
+        };
+        let call = quote!(<#implementor as #path>::#name(#found(__this) #(, #arguments)*));
         let returned = self.returned(method, &call);
         quote! {
             #(#cfgs)*
-            unsafe extern "C-unwind" fn #shim<#(#lifetimes,)* #(#parameters,)* #implementor>(#inputs) -> #result
+            unsafe extern "C-unwind" fn #shim<#(#lifetimes,)* #(#parameters,)* #declared>(#inputs) -> #result
             where
                 #implementor: #bound + 'static,
                 #(#predicates,)*
                 #(#own,)*
             {
                 // SAFETY: the table that names this function is that of the implementor's type, so `__this` points
-                // to a live one; whoever calls gives an `__out` that the result may be written to, and keeps the
-                // contract of a method that is itself unsafe.
+                // to a live one; that of a slot's default is not read. Whoever calls gives an `__out` that the result may
+                // be written to, and keeps the contract of a method that is itself unsafe.
                 unsafe { #returned }
             }
         }
     }
 
-    /// For each slot: what its stub jumps to at first, and the stub.
-    fn default_and_stub(&self, names: &Names, method: &Method) -> TokenStream {
+    /// For each slot: the jump that is retargeted, at first to the shim for the slot's default.
+    fn stub(&self, number: usize, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
-        let Method { cfgs, name, lifetimes, arguments, predicates: own, .. } = method;
-        let Trait { parameters, arguments: generics, path, predicates, .. } = self.of;
-        let Names { index, default, stub, .. } = names;
+        let Method { cfgs, lifetimes, predicates: own, .. } = method;
+        let Trait { parameters, arguments: generics, predicates, .. } = self.of;
+        let Names { shim, stub, .. } = names;
+        let index = self.of.index(number);
         let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
         let (inputs, result) = self.erased_signature(method);
         // Through the trait object, so that the default's type may be private to the slot's module. The object's
-        // table is a constant here: the compiler calls the method itself.
+        // table is a constant there: the compiler calls the method itself.
         let interface = self.of.interface();
-        let call = quote!(<#interface as #path>::#name(<#definition as #rt::Definition>::default() #(, #arguments)*));
-        let returned = self.returned(method, &call);
-        let conditions = quote! {
-            where
-                #definition_predicates,
-                #(#predicates,)*
-                #(#own,)*
-        };
         quote! {
-            #(#cfgs)*
-            #[allow(unused_variables)]
-            unsafe extern "C-unwind" fn #default<#(#lifetimes,)* #(#parameters,)* #definition>(#inputs) -> #result
-            #conditions
-            {
-                // SAFETY: the default is a static, so `__this` is not read; `__out` and the contract of a method that
-                // is itself unsafe are as for the shim.
-                unsafe { #returned }
-            }
-
             #(#cfgs)*
             #rt::stub! {
                 method = #index,
                 definition = [#definition],
-                default = [#default::<#(#generics,)* #definition>],
+                default = [#shim::<#(#generics,)* #interface, #rt::DefaultOf<#definition>>],
                 unsafe extern "C-unwind" fn #stub<#(#lifetimes,)* #(#parameters,)* #definition>(#inputs) -> #result
-                #conditions
+                where
+                    #definition_predicates,
+                    #(#predicates,)*
+                    #(#own,)*
             }
         }
     }
 
     /// For each slot: a plain call whose section cannot begin quickly. Kept out of the callers.
-    fn slowly(&self, names: &Names, method: &Method) -> Option<TokenStream> {
+    fn slowly(&self, number: usize, names: &Names, method: &Method) -> Option<TokenStream> {
         if method.borrows {
             return None;
         }
@@ -149,7 +151,7 @@ impl Context<'_> {
         let Trait { parameters, predicates, .. } = self.of;
         let slowly = &names.slowly;
         let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
-        let call = self.through_stub(names, method);
+        let call = self.in_section(number, method);
         Some(quote! {
             #(#cfgs)*
             #[cold]
@@ -163,8 +165,8 @@ impl Context<'_> {
                 #(#predicates,)*
                 #(#own,)*
             {
-                let __entered = __slot.__enter_slowly();
-                let __bound = &__entered.bound();
+                // SAFETY: below, what is bound is called, and stays where it is.
+                let __entered = unsafe { #rt::Slot::<#definition>::__enter_slowly(__slot) };
                 #call
             }
         })
@@ -193,8 +195,7 @@ impl Context<'_> {
             #(#cfgs)*
             #[inline]
             unsafe fn #through_table<#(#lifetimes,)* #(#parameters),*>(
-                __this: *const (),
-                __code: #rt::Code,
+                (__this, __code): (*const (), #rt::Code),
                 #(#arguments: #argument_types),*
             ) -> #result
             where
@@ -220,19 +221,5 @@ impl Context<'_> {
     fn returned(&self, method: &Method, value: &TokenStream) -> TokenStream {
         let rt = &self.rt;
         if method.in_register { quote!(#value) } else { quote!(#rt::give(__out, #value)) }
-    }
-}
-
-/// The method's number, and with it the next one's, which counts only the methods that are configured in.
-fn index(names: &Names, cfgs: &[syn::Attribute]) -> TokenStream {
-    let Names { index, next_index, .. } = names;
-    if cfgs.is_empty() {
-        return quote!(const #next_index: usize = #index + 1;);
-    }
-    let conditions = cfgs.iter().filter_map(|attr| attr.meta.require_list().ok().map(|list| &list.tokens));
-    let conditions = quote!(all(#(#conditions),*));
-    quote! {
-        #[cfg(#conditions)] const #next_index: usize = #index + 1;
-        #[cfg(not(#conditions))] const #next_index: usize = #index;
     }
 }

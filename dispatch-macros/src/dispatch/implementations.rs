@@ -22,18 +22,14 @@ impl Context<'_> {
         let lends_nothing = methods.iter().all(|method| !method.borrows);
 
         let slot = (lends_shared && lends_nothing).then(|| {
-            let body = |names: &Names, method: &Method| {
-                let (slowly, arguments) = (&names.slowly, &method.arguments);
-                let call = self.through_stub(names, method);
+            let body = |number: usize, method: &Method| {
+                let (slowly, arguments) = (Names::new(number).slowly, &method.arguments);
+                let call = self.in_section(number, method);
                 quote! {
-                    match #rt::Slot::<#definition>::__enter(self) {
-                        #rt::Some(__entered) => {
-                            let __bound = &__entered.bound();
-                            #call
-                        }
-                        #rt::None => {
-                            #slowly::<#(#generics,)* #definition>(self #(, #arguments)*)
-                        }
+                    // SAFETY: below, what is bound is called, and stays where it is.
+                    match unsafe { #rt::Slot::<#definition>::__enter(self) } {
+                        #rt::Some(__entered) => #call,
+                        #rt::None => #slowly::<#(#generics,)* #definition>(self #(, #arguments)*),
                     }
                 }
             };
@@ -43,13 +39,13 @@ impl Context<'_> {
                 &header,
                 &definition_of_static,
                 &predicates,
-                &quote!(#[inline(always)]),
+                &quote!(#[cfg_attr(not(debug_assertions), inline(always))]),
                 &body,
             )
         });
         // Refused by a condition, so that the compiler says which rule is in the way.
         let refused = (lends_shared && !lends_nothing && self.of.foreign.is_none()).then(|| {
-            let body = |_: &Names, _: &Method| quote!(#rt::core::unreachable!());
+            let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates =
                 quote!(#definition_predicates, #definition_of_static: #rt::MayLend, #(#predicates,)*);
@@ -58,10 +54,10 @@ impl Context<'_> {
         });
         if let Some(foreign) = &self.of.foreign {
             // No type of the runtime can have a trait of a third crate.
-            let body = |_: &Names, method: &Method| {
+            let body = |_: usize, method: &Method| {
                 let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
                 let call = quote!(<#definition_of_static as #path>::#name(self.0 #(, #arguments)*));
-                if matches!(method.signature.safety, syn::Safety::Unsafe(_)) {
+                if method.is_unsafe() {
                     // SAFETY: the contract is the caller's, and the same.
                     quote!(unsafe { #call })
                 } else {
@@ -75,42 +71,38 @@ impl Context<'_> {
                 self.implementation(&header, &target, &definition_predicates, &quote!(#[inline]), &body);
             return quote!(#slot #handle);
         }
-        let bound = (lends_shared && !is_static).then(|| {
-            let body = |names: &Names, method: &Method| {
-                let call = self.through_stub(names, method);
+        let bound = self.of.has_bound().then(|| {
+            let body = |number: usize, method: &Method| {
+                let call = self.through_stub(number, method);
                 quote!(let __bound = self; #call)
             };
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
             let target = quote!(#rt::Bound<'_, #definition>);
-            self.implementation(&header, &target, &predicates, &quote!(#[inline(always)]), &body)
+            self.implementation(&header, &target, &predicates, &quote!(#[cfg_attr(not(debug_assertions), inline(always))]), &body)
         });
-        let through_table = |names: &Names, method: &Method| {
-            let (through_table, index, arguments) = (&names.through_table, &names.index, &method.arguments);
-            quote! {
-                // SAFETY: the instance lives, and the code is what its table has for this method.
-                unsafe {
-                    #through_table::<#(#generics),*>(self.__this().cast_const(), self.__method(#index) #(, #arguments)*)
+        let through_table = |holder: TokenStream| {
+            let (rt, generics) = (&self.rt, &self.of.arguments);
+            move |number: usize, method: &Method| {
+                let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
+                let index = self.of.index(number);
+                quote! {
+                    // SAFETY: the instance lives, and the code is what its table has for this method.
+                    unsafe { #through_table::<#(#generics),*>(#rt::#holder::__load(self, #index) #(, #arguments)*) }
                 }
             }
         };
         let patched = lends_nothing.then(|| {
-            let body = |names: &Names, method: &Method| {
-                let (through_table, index, arguments) =
-                    (&names.through_table, &names.index, &method.arguments);
-                let call = quote! {
-                    // SAFETY: the interface has this method.
-                    let (__this, __code) = unsafe { __inside.load(#index) };
-                    // SAFETY: `__inside` keeps the instance, whose code for this method has just been loaded.
-                    unsafe { #through_table::<#(#generics),*>(__this, __code #(, #arguments)*) }
-                };
+            let body = |number: usize, method: &Method| {
+                let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
+                let index = self.of.index(number);
                 quote! {
-                    match #rt::Patched::__enter(self) {
-                        #rt::Some(__inside) => { #call }
-                        #rt::None => {
-                            let __inside = #rt::Patched::__enter_slowly(self);
-                            #call
-                        }
+                    // SAFETY: the interface has this method.
+                    unsafe {
+                        #rt::Patched::__call(self, #index, |__loaded| {
+                            // SAFETY: what is loaded is an instance that the call keeps, and its code for this method.
+                            unsafe { #through_table::<#(#generics),*>(__loaded #(, #arguments)*) }
+                        })
                     }
                 }
             };
@@ -127,7 +119,7 @@ impl Context<'_> {
             &quote!(#rt::Instance<#interface>),
             &predicates,
             &inline,
-            &through_table,
+            &through_table(quote!(Instance)),
         );
         let held = (lends_shared && !is_static).then(|| {
             self.implementation(
@@ -135,7 +127,7 @@ impl Context<'_> {
                 &quote!(#rt::Held<'_, #interface>),
                 &predicates,
                 &inline,
-                &through_table,
+                &through_table(quote!(Held)),
             )
         });
         quote!(#slot #refused #bound #patched #instance #held)
@@ -147,7 +139,7 @@ impl Context<'_> {
         target: &TokenStream,
         predicates: &TokenStream,
         inline: &TokenStream,
-        body: &dyn Fn(&Names, &Method) -> TokenStream,
+        body: &dyn Fn(usize, &Method) -> TokenStream,
     ) -> TokenStream {
         let Trait { path, methods, undispatched, associated, is_unsafe, .. } = self.of;
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
@@ -157,7 +149,7 @@ impl Context<'_> {
         });
         let methods = methods.iter().enumerate().map(|(number, method)| {
             let Method { cfgs, signature, .. } = method;
-            let body = body(&Names::new(number), method);
+            let body = body(number, method);
             quote!(#(#cfgs)* #inline #signature { #body })
         });
         let undispatched = undispatched.iter().filter(|method| !method.has_default).map(|method| {

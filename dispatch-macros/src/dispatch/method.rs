@@ -238,6 +238,10 @@ fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
 }
 
 impl Method {
+    pub(crate) fn is_unsafe(&self) -> bool {
+        matches!(self.signature.safety, syn::Safety::Unsafe(_))
+    }
+
     /// The function's type, as shims, stubs and tables have it.
     pub(crate) fn erased_type(&self, rt: &impl ToTokens) -> TokenStream {
         let types = &self.argument_types;

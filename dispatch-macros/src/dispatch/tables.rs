@@ -30,9 +30,10 @@ impl Context<'_> {
                 }
             }
         });
+        let receiver = self.of.lends_shared().then(|| quote!(, #rt::Behind));
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
-            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor> as *const ()))
+            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor #receiver> as *const ()))
         });
         let stubs = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);

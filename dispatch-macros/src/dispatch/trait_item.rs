@@ -1,7 +1,7 @@
 //! A trait, taken apart.
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, quote};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
 use syn::{GenericParam, ItemTrait, TraitItem, TypeParamBound};
 
@@ -146,6 +146,39 @@ impl Trait {
     /// No method takes `&mut self`: a slot, which everybody shares, can have the trait.
     pub(crate) fn lends_shared(&self) -> bool {
         self.methods.iter().all(|method| !method.takes_mut)
+    }
+
+    /// What is bound to a guard can have the trait.
+    pub(crate) fn has_bound(&self) -> bool {
+        self.lends_shared() && !self.is_static && self.foreign.is_none()
+    }
+
+    /// The method's index among those that are configured in; for `methods.len()`, how many there are.
+    pub(crate) fn index(&self, number: usize) -> TokenStream {
+        if self.methods.iter().all(|method| method.cfgs.is_empty()) {
+            return Literal::usize_unsuffixed(number).to_token_stream();
+        }
+        format_ident!("__INDEX_{number}", span = Span::mixed_site()).to_token_stream()
+    }
+
+    /// Where methods may be configured out, constants count the others: that of the method after this one.
+    pub(crate) fn count(&self, number: usize) -> Option<TokenStream> {
+        if self.methods.iter().all(|method| method.cfgs.is_empty()) {
+            return None;
+        }
+        let (index, next) = (self.index(number), self.index(number + 1));
+        let first = (number == 0).then(|| quote!(const #index: usize = 0;));
+        let cfgs = &self.methods[number].cfgs;
+        if cfgs.is_empty() {
+            return Some(quote!(#first const #next: usize = #index + 1;));
+        }
+        let conditions = cfgs.iter().filter_map(|attr| attr.meta.require_list().ok().map(|list| &list.tokens));
+        let conditions = quote!(all(#(#conditions),*));
+        Some(quote! {
+            #first
+            #[cfg(#conditions)] const #next: usize = #index + 1;
+            #[cfg(not(#conditions))] const #next: usize = #index;
+        })
     }
 
     /// `dyn Trait<..>`.

@@ -131,17 +131,27 @@ impl<D: Definition> Slot<D> {
     }
 
     /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
+    ///
+    /// # Safety
+    ///
+    /// What is bound is not taken out of the section.
     #[doc(hidden)]
-    #[inline(always)]
-    pub fn __enter(&self) -> Option<Entered<'_, D, Section>> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
+    pub unsafe fn __enter(&self) -> Option<Entered<'_, D, Section>> {
         let section = Section::enter()?;
-        Some(Entered { section, core: &self.core, definition: PhantomData })
+        Some(Entered { section, bound: Bound::new(&self.core) })
     }
 
     /// For `#[dispatch]`: begins the section of a plain call.
+    ///
+    /// # Safety
+    ///
+    /// As for `__enter`.
     #[doc(hidden)]
-    pub fn __enter_slowly(&self) -> Entered<'_, D, SlowSection> {
-        Entered { section: SlowSection::enter(), core: &self.core, definition: PhantomData }
+    pub unsafe fn __enter_slowly(&self) -> Entered<'_, D, SlowSection> {
+        let section = SlowSection::enter();
+        Entered { section, bound: Bound::new_where_fetches_may_be_stale(&self.core) }
     }
 
     /// Hoists the protection out of a loop: calls through the result need none of their own, and still see
@@ -171,30 +181,13 @@ impl<D: Definition> fmt::Debug for Slot<D> {
     }
 }
 
-/// A plain call's section, and the slot it calls.
+/// A plain call's section, and what to call while it lasts.
 #[doc(hidden)]
 pub struct Entered<'s, D: Definition, S> {
     #[allow(dead_code, reason = "held for its drop")]
     section: S,
-    core: &'s SlotCore,
-    definition: PhantomData<fn() -> D>,
-}
-
-impl<D: Definition> Entered<'_, D, Section> {
-    /// What to call while the section lasts.
-    #[inline(always)]
-    #[must_use]
-    pub fn bound(&self) -> Bound<'_, D> {
-        Bound::new(self.core)
-    }
-}
-
-impl<D: Definition> Entered<'_, D, SlowSection> {
-    /// What to call while the section lasts.
-    #[must_use]
-    pub fn bound(&self) -> Bound<'_, D> {
-        Bound::new_where_fetches_may_be_stale(self.core)
-    }
+    /// A field, for a function that gives it would be compiled again for each slot.
+    pub bound: Bound<'s, D>,
 }
 
 /// A slot bound to a guard, see [`Slot::bind`]: implements the slot's trait.
@@ -206,7 +199,8 @@ pub struct Bound<'g, D: Definition> {
 }
 
 impl<'g, D: Definition> Bound<'g, D> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     fn new(core: &'g SlotCore) -> Self {
         Self { core: backend::BoundCore::new(core), definition: PhantomData }
     }
@@ -220,7 +214,8 @@ impl<'g, D: Definition> Bound<'g, D> {
 
     /// For `#[dispatch]`: what the slot's method takes as its instance.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     #[must_use]
     pub fn __this(&self) -> *const () {
         self.core.this()
@@ -228,7 +223,8 @@ impl<'g, D: Definition> Bound<'g, D> {
 
     /// For `#[dispatch]`, in the portable backend: the instance, and the code of method `index`.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
     #[must_use]
     pub fn __load(&self, index: usize) -> (*const (), Code) {
         self.core.load(index)
@@ -274,18 +270,11 @@ impl<I: ?Sized + Interface> Held<'_, I> {
         }
     }
 
-    /// For `#[dispatch]`: the instance's address.
+    /// For `#[dispatch]`: the instance, and the code of method `index`.
     #[doc(hidden)]
     #[must_use]
-    pub fn __this(&self) -> *mut () {
-        self.data
-    }
-
-    /// For `#[dispatch]`: the code of method `index`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn __method(&self, index: usize) -> Code {
-        self.table.method(index)
+    pub fn __load(&self, index: usize) -> (*const (), Code) {
+        (self.data.cast_const(), self.table.method(index))
     }
 }
 

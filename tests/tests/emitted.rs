@@ -143,7 +143,9 @@ fn all_that_is_emitted_is_what_it_should_be() {
     let settled = emitted().unwrap();
     assert!(settled.iter().all(|one| matches!(one.kind, "stub" | "caller")));
     let callers = settled.iter().filter(|one| one.kind == "caller").count();
-    assert!(callers > 10, "of 32 call instructions only {callers} can be patched in place");
+    // A debug build inlines nothing into callers: all calls of a method share one call instruction. For many see `golden`.
+    let least = if cfg!(debug_assertions) { 1 } else { 10 };
+    assert!(callers >= least, "of 32 calls only {callers} have an instruction that can be patched in place");
     assert_eq!(many_callers(1), 32 * 801);
     settled.iter().for_each(check);
     assert_eq!(FIRST.one(1), 801);

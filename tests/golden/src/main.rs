@@ -50,9 +50,21 @@ pub fn golden_bound(mut x: u64, times: u64) -> u64 {
     x
 }
 
+/// Calls at many alignments: some can be patched past the stub, some cannot.
+#[inline(never)]
+fn many_callers(x: u64) -> u64 {
+    macro_rules! calls {
+        ($($n:literal)*) => { 0 $(+ EFFECT.process(core::hint::black_box(x)) + $n * 0)* };
+    }
+    calls!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
+}
+
 fn main() -> Result<(), hotcall::Error> {
+    assert_eq!(many_callers(1), 32);
     assert_eq!((golden_plain(1), golden_bound(1, 9)), (1, 1));
     drop(EFFECT.replace(Add(2))?);
-    assert_eq!((golden_plain(1), golden_bound(1, 9)), (3, 19));
+    assert_eq!((golden_plain(1), golden_bound(1, 9), many_callers(1)), (3, 19, 96));
+    let callers = hotcall::stats().callers;
+    assert!(callers > 10, "of 34 call instructions only {callers} are patched");
     Ok(())
 }

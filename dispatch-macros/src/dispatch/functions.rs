@@ -39,8 +39,7 @@ impl Context<'_> {
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
         let for_slots = self.of.lends_shared().then(|| {
-            let (stub, slowly) =
-                (self.stub(number, &names, method), self.slowly(number, &names, method));
+            let (stub, slowly) = (self.stub(number, &names, method), self.slowly(number, &names, method));
             quote!(#stub #slowly)
         });
         let through_table = self.through_table(&names, method);

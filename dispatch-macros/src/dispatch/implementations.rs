@@ -79,7 +79,13 @@ impl Context<'_> {
             let header = quote!(<#(#parameters,)* #definition>);
             let predicates = quote!(#definition_predicates, #(#predicates,)*);
             let target = quote!(#rt::Bound<'_, #definition>);
-            self.implementation(&header, &target, &predicates, &quote!(#[cfg_attr(not(debug_assertions), inline(always))]), &body)
+            self.implementation(
+                &header,
+                &target,
+                &predicates,
+                &quote!(#[cfg_attr(not(debug_assertions), inline(always))]),
+                &body,
+            )
         });
         let through_table = |holder: TokenStream| {
             let (rt, generics) = (&self.rt, &self.of.arguments);

@@ -172,7 +172,8 @@ impl Trait {
         if cfgs.is_empty() {
             return Some(quote!(#first const #next: usize = #index + 1;));
         }
-        let conditions = cfgs.iter().filter_map(|attr| attr.meta.require_list().ok().map(|list| &list.tokens));
+        let conditions =
+            cfgs.iter().filter_map(|attr| attr.meta.require_list().ok().map(|list| &list.tokens));
         let conditions = quote!(all(#(#conditions),*));
         Some(quote! {
             #first

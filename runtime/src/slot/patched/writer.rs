@@ -432,21 +432,25 @@ impl Writer {
         let mut later = Vec::new();
         for &Advance { index, serial } in due {
             let state = &mut self.slots[index];
-            let Some(current) = state.current.clone().filter(|_| state.serial == serial) else { continue };
-            match state.stage {
+            if state.serial != serial {
+                continue;
+            }
+            match (state.stage, &state.current) {
                 // The grace period stands in for the barrier: whoever is inside now has serialised its core.
-                Stage::Unpublished => {
-                    state.publish(&current);
+                (Stage::Unpublished, Some(current)) => {
+                    state.publish(current);
                     state.enter(Stage::Published);
                 }
-                Stage::Published => {
+                (Stage::Published, Some(current)) => {
+                    let current = Arc::clone(current);
                     if !self.straighten(index, &current, unused) {
                         continue;
                     }
                     self.slots[index].enter(Stage::Straight);
                 }
-                Stage::Straight => state.enter(Stage::Settled),
-                Stage::Settled => {}
+                (Stage::Straight, _) => state.enter(Stage::Settled),
+                // Settled, or its default from the beginning.
+                _ => continue,
             }
             let state = &self.slots[index];
             if state.stage != Stage::Settled {

@@ -37,7 +37,7 @@
 //! # Why invariant 1 holds
 //!
 //! When B settles, a grace period has passed that began after `this` became B, and no other type's instance has
-//! come in between (the slot's version tells; if one has, B never settles and its thunk goes with it). A call
+//! come in between (the slot's serial tells; if one has, B never settles and its thunk goes with it). A call
 //! that loaded A began before that grace period, as did the guard that it was made under, and is over. One that began
 //! later loaded B, or what replaced it and is of its type. If a guard is held for ever, the grace period never ends, the
 //! thunk stays, and every call is right.

@@ -63,13 +63,19 @@ struct Planned {
 }
 
 /// What a commit is to do.
-#[derive(Default)]
 struct Plan {
     stores: Vec<Planned>,
     /// By change: it needs no stores.
     in_place: Vec<bool>,
     /// Some core may have fetched what is to be run no more.
     barrier: bool,
+}
+
+impl Plan {
+    /// Nothing yet, with room for so many changes: most have one method, and a large batch would copy its plan often.
+    fn with_capacity(changes: usize) -> Self {
+        Self { stores: Vec::with_capacity(changes), in_place: Vec::with_capacity(changes), barrier: false }
+    }
 }
 
 /// A slot that has been replaced at least once.
@@ -87,7 +93,8 @@ struct SlotState {
     copies: Vec<&'static SlotCore>,
 }
 
-/// How far a slot has come since it was last given code of another type. A grace period lies between each two.
+/// How far a slot has come since it was last given code of another type. A grace period lies between each two; between the
+/// last two a barrier is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Stage {
     /// The `this` words are of another type than `current`. Only where no barrier could be passed.
@@ -190,7 +197,7 @@ impl Writer {
         }
         let count = changes.len();
         let (mut old, mut replaced) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut advance = Vec::new();
+        let mut advance = Vec::with_capacity(count);
         for (Change { slot, new }, in_place) in changes.into_iter().zip(plan.in_place) {
             self.in_place += u64::from(in_place);
             let Some(index) = slot.index() else { unreachable!("`plan` has registered it") };
@@ -219,10 +226,11 @@ impl Writer {
                 advance.push(Advance { index, serial: state.serial });
             }
         }
+        let mut committed = Committed { replaced, unused, advance };
         if sabotage::is(Sabotage::SettleAtOnce) {
-            self.advance(&advance, &mut unused);
+            self.advance(&core::mem::take(&mut committed.advance), &mut committed);
         }
-        reclaimer::defer_commit(Committed { replaced, unused, advance });
+        reclaimer::defer_commit(committed);
         Ok(old)
     }
 
@@ -232,7 +240,7 @@ impl Writer {
             return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
         }
         self.adopt_new_images()?;
-        let mut plan = Plan::default();
+        let mut plan = Plan::with_capacity(changes.len());
         for change in changes {
             if let Err(error) = self.plan(change, &mut plan) {
                 // No thread has seen what the plans took.
@@ -427,9 +435,8 @@ impl Writer {
     }
 
     /// A grace period has passed since these were deferred: each that has not changed since enters its next stage. What is
-    /// to advance a grace period later.
-    fn advance(&mut self, due: &[Advance], unused: &mut Vec<Unused>) -> Vec<Advance> {
-        let mut later = Vec::new();
+    /// to be done a grace period later goes to `next`.
+    fn advance(&mut self, due: &[Advance], next: &mut Committed) {
         for &Advance { index, serial } in due {
             let state = &mut self.slots[index];
             if state.serial != serial {
@@ -443,7 +450,7 @@ impl Writer {
                 }
                 (Stage::Published, Some(current)) => {
                     let current = Arc::clone(current);
-                    if !self.straighten(index, &current, unused) {
+                    if !self.straighten(index, &current, &mut next.unused) {
                         continue;
                     }
                     self.slots[index].enter(Stage::Straight);
@@ -454,10 +461,9 @@ impl Writer {
             }
             let state = &self.slots[index];
             if state.stage != Stage::Settled {
-                later.push(Advance { index, serial: state.serial });
+                next.advance.push(Advance { index, serial: state.serial });
             }
         }
-        later
     }
 
     /// Makes a slot's sites go straight to the code that is installed. Whether they all do.
@@ -655,7 +661,7 @@ pub(crate) fn finish(mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>
         for commit in &mut commits {
             released |= !commit.unused.is_empty();
             commit.unused.drain(..).for_each(|one| writer.release(one));
-            next.advance.extend(writer.advance(&commit.advance, &mut next.unused));
+            writer.advance(&commit.advance, &mut next);
         }
         let marks = released.then(|| writer.marks());
         drop(writer);

@@ -94,7 +94,7 @@ pub unsafe trait Implements<T>: Interface {
 /// # Safety
 ///
 /// Only `#[dispatch]` and `foreign!` implement it. `STUBS` holds the address of each method's stub, or nothing where
-/// the backend has none. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
+/// the backend has none. `Static` is `Slot<D>`, or a `repr(transparent)` type that holds nothing else and derefs to it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a slot",
     label = "no slot can hold this",

@@ -48,7 +48,7 @@ impl Context<'_> {
                     #definition_predicates,
                     #(#predicates,)*
                 {
-                    type Static = #slot_type<#definition>;
+                    type Static = #slot_type;
                     const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
                 }
             }

@@ -23,6 +23,7 @@ pub(crate) mod commit;
 mod control;
 mod function;
 pub(crate) mod inspect;
+mod methods;
 #[cfg(not(patched))]
 mod portable_call;
 mod target;
@@ -31,6 +32,7 @@ pub use backend::SlotCore;
 pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
+pub use methods::Handle;
 pub use target::Target;
 
 /// What `#[slot]` says of a static.
@@ -107,9 +109,13 @@ pub struct Slot<D: Definition> {
 
 impl<D: Definition> Slot<D> {
     /// For `#[slot]`.
+    ///
+    /// # Safety
+    ///
+    /// It is the static of `D`, whose default `default` is.
     #[doc(hidden)]
     #[must_use]
-    pub const fn __new<T: Sync + 'static>(default: &'static T) -> Self {
+    pub const unsafe fn __new<T: Sync + 'static>(default: &'static T) -> Self {
         let data = NonNull::from_ref(default).cast();
         let description = const { &<D::Interface as Interface>::DESCRIPTION };
         let core = SlotCore::new(D::NAME, description, data, D::TABLE, <D::Interface as Stubs<D>>::STUBS);

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use core::any::TypeId;
+use core::fmt;
 
 /// The address of a method's code, as one implementor gives it.
 ///
@@ -67,10 +68,50 @@ pub struct Description {
 ///
 /// Only `#[dispatch]` implements it. The order of `DESCRIPTION.methods` is the order in which every
 /// [`Implements::METHODS`] of this interface lists its code.
+///
+/// `Methods<V>` is `V`, or a `repr(transparent)` type of it. `EXCLUSIVE` is true where a method of the trait, or of a supertrait
+/// that can be called through it, takes `&mut self` and slots have a lock; see [`Shared`] and [`Exclusive`].
 pub unsafe trait Interface: 'static {
     /// Names, signatures and layouts.
     const DESCRIPTION: Description;
+
+    /// Whether a slot is used through its lock.
+    const EXCLUSIVE: bool;
+
+    /// What has the trait's methods, for whatever calls them.
+    #[doc(hidden)]
+    type Methods<V>;
+
+    /// What the implementor itself says of itself, where the trait asks for `Debug`.
+    #[doc(hidden)]
+    fn debug(&self, _: &mut fmt::Formatter<'_>) -> Option<fmt::Result> {
+        None
+    }
 }
+
+/// An interface without `&mut self`: everybody shares what a slot of it holds, and calls it plainly.
+///
+/// # Safety
+///
+/// Only `#[dispatch]` and `foreign!` implement it, where `EXCLUSIVE` is false.
+#[diagnostic::on_unimplemented(
+    message = "a slot of `{Self}` is used through its lock",
+    label = "a method of the trait takes `&mut self`, so one at a time may use what the slot holds",
+    note = "write `let mut plugin = SLOT.lock();` and call the methods on that; or `SLOT.read()` for those with `&self`"
+)]
+pub unsafe trait Shared: Interface {}
+
+/// An interface with `&mut self`: one at a time uses what a slot of it holds.
+///
+/// # Safety
+///
+/// Only `#[dispatch]` and `foreign!` implement it, where `EXCLUSIVE` is true.
+#[diagnostic::on_unimplemented(
+    message = "a slot of `{Self}` has no lock",
+    label = "no method of the trait takes `&mut self`, so everybody shares what the slot holds",
+    note = "call its methods on the slot itself, or on `SLOT.bind(&guard)`"
+)]
+pub unsafe trait Exclusive: Interface {}
 
 /// `dyn Effect: Implements<Gain>` says that `Gain` implements `Effect`, and where its code is.
 ///
@@ -87,6 +128,10 @@ pub unsafe trait Interface: 'static {
 pub unsafe trait Implements<T>: Interface {
     /// The code of each method for `T`.
     const METHODS: &'static [Code];
+
+    /// The implementor as the trait object that it is: the same address, with the table of the compiler.
+    #[doc(hidden)]
+    fn object(this: *mut ()) -> *mut Self;
 }
 
 /// `dyn Effect: Stubs<D>` gives the stubs of the slot `D`, so that those of a slot exist where it is declared.
@@ -116,6 +161,7 @@ pub unsafe trait Stubs<D>: Interface {
 /// 1. `methods` points to `len` codes in the order of the interface for which the table was made.
 /// 2. `drop_box` is sound to call once with a pointer that came from `Box::<T>::into_raw`.
 /// 3. `zero_sized` says that `T` has no bytes: its methods read nothing through `this`.
+/// 4. `object` is a `fn(*mut ()) -> *mut I`, for the interface for which the table was made.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Table {
@@ -123,6 +169,7 @@ pub struct Table {
     drop_box: unsafe extern "C-unwind" fn(*mut ()),
     type_name: fn() -> &'static str,
     type_id: fn() -> TypeId,
+    object: Code,
     zero_sized: bool,
 }
 
@@ -141,6 +188,7 @@ impl Table {
                 drop_box: drop_box::<T>,
                 type_name: core::any::type_name::<T>,
                 type_id: TypeId::of::<T>,
+                object: Code::new(<I as Implements<T>>::object as *const ()),
                 zero_sized: size_of::<T>() == 0,
             }
         }
@@ -174,6 +222,17 @@ impl Table {
     #[must_use]
     pub fn is_zero_sized(&self) -> bool {
         self.zero_sized
+    }
+
+    /// The implementor at `data` as a trait object.
+    ///
+    /// # Safety
+    ///
+    /// The table was made for `I`.
+    pub(crate) unsafe fn object<I: ?Sized + Interface>(&self, data: *mut ()) -> *mut I {
+        // SAFETY: invariant 4, and the caller's promise.
+        let object = unsafe { core::mem::transmute::<*const (), fn(*mut ()) -> *mut I>(self.object.as_ptr()) };
+        object(data)
     }
 
     /// Drops a boxed implementor.

@@ -61,6 +61,7 @@ mod arena;
 mod batch;
 mod chain;
 mod error;
+mod forward;
 mod gated;
 mod handover;
 mod installed;
@@ -93,13 +94,13 @@ pub use dynasmrt;
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
-pub use interface::{Description, Interface, Method};
+pub use interface::{Description, Exclusive, Interface, Method, Shared};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
 pub use retired::{Retired, WaitError};
 pub use slot::backend::patch_callers;
-pub use slot::{Bound, Control, Held, Retarget, Slot, Target};
+pub use slot::{Bound, Control, Held, LockError, Locked, ReadLocked, Retarget, Slot, Target};
 pub use stats::{Stats, stats};
 
 /// How calls reach a slot's implementor.

@@ -117,7 +117,7 @@ pub(crate) fn expansion(of: &Trait, rules: &Rules) -> syn::Result<TokenStream> {
             Err(error) => return Err(error),
         }
     }
-    if fitted.iter().all(|one| matches!(one, Fitted::Own)) {
+    if fitted.iter().all(|one| matches!(one, Fitted::Own)) || !of.chains_have_it(explicit) {
         return Ok(TokenStream::new());
     }
     Ok(Context { of, rt: expand::runtime(), fitted }.expand())
@@ -238,7 +238,7 @@ impl Context<'_> {
         });
         let count = self.of.index(methods.len());
         let on_chain = self.implementation(&quote!(#rt::chain::Chain<#interface>), true);
-        let on_bound = (!self.of.is_static && self.of.lends_shared() && !self.of.is_send_only)
+        let on_bound = (!self.of.is_static && self.of.is_shared() && !self.of.is_send_only)
             .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'_, #interface>), false));
         quote! {
             #(#functions)*
@@ -436,10 +436,11 @@ impl Context<'_> {
     fn implementation(&self, target: &TokenStream, sections: bool) -> TokenStream {
         let rt = &self.rt;
         let Trait { parameters, arguments: generics, predicates, path, methods, .. } = self.of;
-        let Trait { undispatched, associated, is_unsafe, .. } = self.of;
+        let Trait { undispatched, associated, own_associated, lifetimes, is_unsafe, .. } = self.of;
+        let asked = self.of.asked_of(rt, target);
         let interface = self.of.interface();
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
-        let associated = associated.iter().map(|name| {
+        let associated = associated[..*own_associated].iter().map(|name| {
             let parameter = associated_parameter(name);
             quote!(type #name = #parameter;)
         });
@@ -480,9 +481,10 @@ impl Context<'_> {
         quote! {
             // SAFETY: where the trait is unsafe to implement, every element implements it, and a chain's methods run nothing
             // but theirs.
-            #is_unsafe impl<#(#parameters),*> #path for #target
+            #is_unsafe impl<#(#lifetimes,)* #(#parameters),*> #path for #target
             where
                 #(#predicates,)*
+                #asked
             {
                 #(#associated)*
                 #(#methods)*

@@ -38,12 +38,10 @@ impl Context<'_> {
         let in_register = (method.in_register && primitive(result))
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
-        let for_slots = self.of.lends_shared().then(|| {
-            let (stub, slowly) = (self.stub(number, &names, method), self.slowly(number, &names, method));
-            quote!(#stub #slowly)
-        });
+        let stub = self.stub(number, &names, method);
+        let slowly = self.slowly(number, &names, method);
         let through_table = self.through_table(&names, method);
-        quote!(#count #in_register #shim #for_slots #through_table)
+        quote!(#count #in_register #shim #stub #slowly #through_table)
     }
 
     /// A call of the slot's method by its stub, on `__bound`, a reference to a `Bound`.
@@ -86,8 +84,8 @@ impl Context<'_> {
         }
     }
 
-    /// From the erased instance to an implementor's method. Where there are slots, also to the method of a slot's default:
-    /// then `__HotcallReceiver` says how the implementor is found.
+    /// From the erased instance to an implementor's method, also to the method of a slot's default: `__HotcallReceiver` says
+    /// how the implementor is found.
     fn shim(&self, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
         let Method { cfgs, name, lifetimes, arguments, predicates: own, .. } = method;
@@ -95,13 +93,10 @@ impl Context<'_> {
         let (shim, implementor) = (&names.shim, self.implementor());
         let (inputs, result) = self.erased_signature(method);
         let receiver = self.receiver();
-        let (declared, found) = if self.of.lends_shared() {
-            let found = quote!(<#receiver as #rt::Receiver<#implementor>>::receive);
-            (quote!(#implementor: ?#rt::core::marker::Sized, #receiver: #rt::Receiver<#implementor>), found)
-        } else {
-            let instance = if method.takes_mut { quote!(instance_mut) } else { quote!(instance) };
-            (quote!(#implementor), quote!(#rt::#instance::<#implementor>))
-        };
+        let receive = if method.takes_mut { quote!(receive_mut) } else { quote!(receive) };
+        let found = quote!(<#receiver as #rt::Receiver<#implementor>>::#receive);
+        let declared =
+            quote!(#implementor: ?#rt::core::marker::Sized, #receiver: #rt::Receiver<#implementor>);
         let call = quote!(<#implementor as #path>::#name(#found(__this) #(, #arguments)*));
         let returned = self.returned(method, &call);
         quote! {
@@ -149,7 +144,7 @@ impl Context<'_> {
 
     /// For each slot: a plain call whose section cannot begin quickly. Kept out of the callers.
     fn slowly(&self, number: usize, names: &Names, method: &Method) -> Option<TokenStream> {
-        if method.borrows {
+        if method.borrows || self.of.is_exclusive {
             return None;
         }
         let rt = &self.rt;

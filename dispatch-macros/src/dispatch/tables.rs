@@ -30,26 +30,25 @@ impl Context<'_> {
                 }
             }
         });
-        let receiver = self.of.lends_shared().then(|| quote!(, #rt::Behind));
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
-            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor #receiver> as *const ()))
+            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor, #rt::Behind> as *const ()))
         });
         let stubs = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);
             quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
         });
         let slot_type = self.slot_type();
-        let stubs = self.of.lends_shared().then(|| {
+        let access = if self.of.is_exclusive { quote!(Exclusive) } else { quote!(Shared) };
+        let is_exclusive = self.of.is_exclusive;
+        let of_v = self.of.holder.as_ref().map_or_else(|| quote!(__V), |holder| quote!(#holder<__V>));
+        let debug = self.of.is_debug.then(|| {
             quote! {
-                // SAFETY: stub `i` is that of method `i` for this slot; the static is a slot, or derefs to one.
-                unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
-                where
-                    #definition_predicates,
-                    #(#predicates,)*
-                {
-                    type Static = #slot_type;
-                    const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+                fn debug(
+                    &self,
+                    f: &mut #rt::core::fmt::Formatter<'_>,
+                ) -> #rt::core::option::Option<#rt::core::fmt::Result> {
+                    #rt::Some(#rt::core::fmt::Debug::fmt(self, f))
                 }
             }
         });
@@ -65,7 +64,16 @@ impl Context<'_> {
                     crate_version: #rt::core::env!("CARGO_PKG_VERSION"),
                     methods: &[#(#description),*],
                 };
+                const EXCLUSIVE: bool = #is_exclusive;
+                type Methods<__V> = #of_v;
+                #debug
             }
+
+            // SAFETY: it says whether methods take `&mut self`.
+            unsafe impl<#(#parameters),*> #rt::#access for #interface
+            where
+                #(#predicates,)*
+            {}
 
             // SAFETY: shim `i` is that of method `i`, with the signature of the interface, for this implementor.
             unsafe impl<#(#parameters,)* #implementor> #rt::Implements<#implementor> for #interface
@@ -74,9 +82,21 @@ impl Context<'_> {
                 #(#predicates,)*
             {
                 const METHODS: &'static [#rt::Code] = &[#(#shims),*];
+
+                fn object(this: *mut ()) -> *mut Self {
+                    this.cast::<#implementor>()
+                }
             }
 
-            #stubs
+            // SAFETY: stub `i` is that of method `i` for this slot; the static is a slot, or derefs to one.
+            unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
+            where
+                #definition_predicates,
+                #(#predicates,)*
+            {
+                type Static = #slot_type;
+                const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+            }
         }
     }
 }

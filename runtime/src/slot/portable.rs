@@ -41,6 +41,7 @@ impl SlotCore {
         default_data: NonNull<()>,
         default_table: &'static Table,
         _stubs: &'static [Code],
+        _exclusive: bool,
     ) -> Self {
         Self { installed: AtomicPtr::new(ptr::null_mut()), name, default_data, default_table }
     }

@@ -21,7 +21,7 @@ macro_rules! __stubs {
 #[macro_export]
 macro_rules! __call {
     ($bound:expr, method = $method:expr, stub = $stub:expr, table = $table:expr, $(out,)? ($($argument:expr),* $(,)?)) => {{
-        let loaded = $crate::__private::Bound::__load($bound, $method);
+        let loaded = $crate::__private::Within::__load($bound, $method);
         // SAFETY: the instance is one that the table belongs to, and `Bound` protects it; the code is the table's
         // for this method.
         unsafe { $table(loaded, $($argument),*) }

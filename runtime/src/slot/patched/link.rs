@@ -85,6 +85,10 @@ impl Writer {
         for record in image.records.iter().filter(|record| !is_ours(record)) {
             let copy = (record.slot)();
             let Some(&slot) = own.get(copy.name()) else { continue };
+            if copy.exclusive {
+                // Each has a lock of its own, so they must not share what is behind it.
+                continue;
+            }
             if let Some((library, host)) = description_difference(copy.description, slot.description) {
                 return Err(Refused::Differs { slot: slot.name(), library, host });
             }

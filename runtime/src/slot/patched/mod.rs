@@ -106,6 +106,8 @@ pub struct SlotCore {
     default_table: &'static Table,
     /// The stubs that were compiled where the slot was declared: so there is one of each method.
     stubs: &'static [Code],
+    /// It is used through its lock, which is the slot's own: it is not linked.
+    exclusive: bool,
 }
 
 // SAFETY: the default is a static of a `Sync` type (`Slot::__new`); all else is atomic.
@@ -120,6 +122,7 @@ impl SlotCore {
         default_data: NonNull<()>,
         default_table: &'static Table,
         stubs: &'static [Code],
+        exclusive: bool,
     ) -> Self {
         Self {
             this: AtomicPtr::new(default_data.as_ptr()),
@@ -131,6 +134,7 @@ impl SlotCore {
             default_data,
             default_table,
             stubs,
+            exclusive,
         }
     }
 

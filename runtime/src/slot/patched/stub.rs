@@ -75,12 +75,12 @@ macro_rules! __call {
     ($bound:expr, method = $method:expr, stub = $stub:expr, table = $table:expr, ($($argument:expr),* $(,)?)) => {
         // SAFETY: `Bound` protects what the slot holds; the stub passes control to the method for which
         // `this` was loaded, or to a thunk that replaces it (invariant 1 of `slot::patched`).
-        unsafe { $stub($crate::__private::Bound::__this($bound), $($argument),*) }
+        unsafe { $stub($crate::__private::Within::__this($bound), $($argument),*) }
     };
     ($bound:expr, method = $method:expr, stub = $stub:expr, table = $table:expr, out, ($($argument:expr),* $(,)?)) => {{
         let mut result = $crate::__private::MaybeUninit::uninit();
         // SAFETY: as above.
-        unsafe { $stub($crate::__private::Bound::__this($bound), &raw mut result, $($argument),*) };
+        unsafe { $stub($crate::__private::Within::__this($bound), &raw mut result, $($argument),*) };
         // SAFETY: a method that returns has written its result.
         unsafe { result.assume_init() }
     }};

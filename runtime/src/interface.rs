@@ -231,7 +231,8 @@ impl Table {
     /// The table was made for `I`.
     pub(crate) unsafe fn object<I: ?Sized + Interface>(&self, data: *mut ()) -> *mut I {
         // SAFETY: invariant 4, and the caller's promise.
-        let object = unsafe { core::mem::transmute::<*const (), fn(*mut ()) -> *mut I>(self.object.as_ptr()) };
+        let object =
+            unsafe { core::mem::transmute::<*const (), fn(*mut ()) -> *mut I>(self.object.as_ptr()) };
         object(data)
     }
 

@@ -10,8 +10,8 @@ pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::emitted;
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, MaybeEmpty, Open, Retarget, SharedAccess, Slot,
-    SlotCore, SoleAccess, Within, table_of,
+    Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, MaybeEmpty, Open, Retarget,
+    SharedAccess, Slot, SlotCore, SoleAccess, Within, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;

@@ -52,11 +52,10 @@ impl Context<'_> {
         quote!(#slot #within #foreign #bound #patched #instance)
     }
 
-    fn header(&self, with_definition: bool) -> TokenStream {
+    /// The parameters of an implementation: `before` them lifetimes, and `after` them types.
+    fn header(&self, before: &TokenStream, after: &TokenStream) -> TokenStream {
         let Trait { parameters, lifetimes, .. } = self.of;
-        let definition = with_definition.then(|| self.definition());
-        let definition = definition.iter();
-        quote!(<#(#lifetimes,)* #(#parameters,)* #(#definition)*>)
+        quote!(<#before #(#lifetimes,)* #(#parameters,)* #after>)
     }
 
     /// As [`header`](Self::header), for methods outside the trait: those have its lifetimes themselves.
@@ -87,7 +86,7 @@ impl Context<'_> {
         };
         let header = self.header_outside(&quote!(#definition,));
         let inherent = self.inherent(&header, &target, &predicates, &inline_always(), &of_its_own, &body);
-        let header = self.header(true);
+        let header = self.header(&TokenStream::new(), &quote!(#definition));
         let has_trait = if has_it {
             self.implementation(&header, &target, &predicates, &inline_always(), &body)
         } else if self.of.foreign.is_none() && self.of.knows_supertraits && !self.of.is_closed {
@@ -145,7 +144,13 @@ impl Context<'_> {
             };
             let target = quote!(#holder<#rt::Handle<#definition>>);
             let predicates = self.definition_predicates();
-            self.implementation(&self.header(true), &target, &predicates, &quote!(#[inline]), &body)
+            self.implementation(
+                &self.header(&TokenStream::new(), &quote!(#definition)),
+                &target,
+                &predicates,
+                &quote!(#[inline]),
+                &body,
+            )
         });
         quote!(#rt::handle!(#holder); #handle)
     }
@@ -159,9 +164,10 @@ impl Context<'_> {
             let call = self.through_stub(number, method);
             quote!(let __bound = #rt::Bound::__within(self); #call)
         };
+        let (guard, none) = (quote!('__guard,), TokenStream::new());
         let bound = self.implementation(
-            &self.header(true),
-            &quote!(#rt::Bound<'_, #definition>),
+            &self.header(&guard, &quote!(#definition)),
+            &quote!(#rt::Bound<'__guard, #definition>),
             &quote!(#definition_predicates, #(#predicates,)*),
             &inline_always(),
             &body,
@@ -173,8 +179,8 @@ impl Context<'_> {
             if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
         };
         let held = self.implementation(
-            &self.header(false),
-            &quote!(#rt::Held<'_, #interface>),
+            &self.header(&guard, &none),
+            &quote!(#rt::Held<'__guard, #interface>),
             &quote!(#(#predicates,)*),
             &quote!(#[inline]),
             &body,
@@ -204,14 +210,23 @@ impl Context<'_> {
         let has_it = self.of.handles_have_it();
         let has_trait = has_it.then(|| {
             let target = quote!(#rt::Patched<#interface>);
-            let body = |number: usize, method: &Method| call(&quote!(#rt::Patched::__call), &quote!(self), number, method);
-            self.implementation(&self.header(false), &target, &predicates, &inline, &body)
+            let body = |number: usize, method: &Method| {
+                call(&quote!(#rt::Patched::__call), &quote!(self), number, method)
+            };
+            self.implementation(
+                &self.header(&TokenStream::new(), &TokenStream::new()),
+                &target,
+                &predicates,
+                &inline,
+                &body,
+            )
         });
         let of_its_own = !has_it || !self.of.knows_supertraits;
         let inherent = self.of.holder.as_ref().filter(|_| of_its_own).and_then(|holder| {
             let target = quote!(#holder<#rt::PatchedHandle<#interface>>);
-            let body =
-                |number: usize, method: &Method| call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method);
+            let body = |number: usize, method: &Method| {
+                call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method)
+            };
             let header = self.header_outside(&TokenStream::new());
             self.inherent(&header, &target, &predicates, &inline, &|(_, method)| method.is_plain(), &body)
         });
@@ -233,7 +248,7 @@ impl Context<'_> {
             }
         };
         Some(self.implementation(
-            &self.header(false),
+            &self.header(&TokenStream::new(), &TokenStream::new()),
             &quote!(#rt::Instance<#interface>),
             &quote!(#(#predicates,)*),
             &quote!(#[inline]),
@@ -320,9 +335,14 @@ impl Context<'_> {
             Why::Boxed if target.to_string().contains("Slot") => quote!(#rt::core::unreachable!()),
             Why::Boxed => {
                 let (interface, path, name) = (self.of.interface(), &self.of.path, &signature.ident);
-                let call = quote!(<#interface as #path>::#name(<#target>::__into_box(*self) #(, #arguments)*));
+                let call =
+                    quote!(<#interface as #path>::#name(<#target>::__into_box(*self) #(, #arguments)*));
                 // SAFETY: the contract is the caller's, and the same.
-                if matches!(signature.safety, syn::Safety::Unsafe(_)) { quote!(unsafe { #call }) } else { call }
+                if matches!(signature.safety, syn::Safety::Unsafe(_)) {
+                    quote!(unsafe { #call })
+                } else {
+                    call
+                }
             }
             // A slot is a static: it is never behind such a pointer.
             Why::Receiver | Why::Bound => quote!(#rt::core::unreachable!()),

@@ -4,7 +4,8 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
 use syn::{
-    Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type, TypeParamBound,
+    Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type,
+    TypeParamBound,
 };
 
 use super::lending::may_lend;
@@ -76,7 +77,13 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
         let mut signature = signature.clone();
         let (arguments, _) = name_arguments(&mut signature);
         let has_default = item.default.is_some();
-        Ok(Kind::Undispatched(Box::new(Undispatched { cfgs: cfgs.clone(), signature, has_default, why, arguments })))
+        Ok(Kind::Undispatched(Box::new(Undispatched {
+            cfgs: cfgs.clone(),
+            signature,
+            has_default,
+            why,
+            arguments,
+        })))
     };
     if wants_sized(signature) {
         return kept(Why::Sized);
@@ -213,6 +220,12 @@ pub(super) fn wants_sized(signature: &Signature) -> bool {
     })
 }
 
+/// Whether the method is another than one with `&self` that lends nothing.
+pub(crate) fn is_uncommon(item: &TraitItemFn) -> bool {
+    let around = Around { associated: &[], supertraits: &[], lifetimes: &[] };
+    !matches!(analyse(item, &around), Ok(Kind::Dispatched(method)) if !method.takes_mut && !method.borrows)
+}
+
 /// What of the trait a method's analysis asks for.
 pub(crate) struct Around<'a> {
     pub(crate) associated: &'a [Ident],
@@ -248,11 +261,13 @@ fn asks_more_of_self(signature: &Signature, supertraits: &[TypeParamBound]) -> b
         let bound = bound.to_token_stream().to_string();
         supertraits.iter().any(|one| one.to_token_stream().to_string() == bound)
     };
-    signature.generics.where_clause.iter().flat_map(|clause| &clause.predicates).any(|predicate| match predicate {
-        syn::WherePredicate::Type(bounds) if is_self(&bounds.bounded_ty) => {
-            bounds.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(_)) && !has(bound))
+    signature.generics.where_clause.iter().flat_map(|clause| &clause.predicates).any(|predicate| {
+        match predicate {
+            syn::WherePredicate::Type(bounds) if is_self(&bounds.bounded_ty) => {
+                bounds.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(_)) && !has(bound))
+            }
+            _ => false,
         }
-        _ => false,
     })
 }
 

@@ -161,10 +161,19 @@ impl Trait {
             bound_arguments.chain(path_arguments[lifetimes.len()..].iter().cloned()).chain(named);
         let binder = (!higher.is_empty()).then(|| quote!(for<#(#higher),*>));
         let bound = quote!(#binder #name<#(#bound_arguments),*>);
+        if own_associated < associated.len() {
+            // What a supertrait asks of its associated types cannot be seen; that it holds is part of this.
+            predicates.push(quote!(dyn #bound: #bound));
+            // And that an implementation would give them the same types.
+            is_closed = true;
+        }
         let is_exclusive = methods.iter().any(|method| method.takes_mut)
             || asked.iter().any(|bound| is_named(bound, &EXCLUSIVE));
-        let mut supertraits: Vec<_> =
-            asked.iter().filter(|bound| !is_lifetime(bound) && !is_named(bound, &EVERYWHERE)).cloned().collect();
+        let mut supertraits: Vec<_> = asked
+            .iter()
+            .filter(|bound| !is_lifetime(bound) && !is_named(bound, &EVERYWHERE))
+            .cloned()
+            .collect();
         for bound in &mut supertraits {
             Associated { names: &associated }.visit_type_param_bound_mut(bound);
         }
@@ -235,7 +244,8 @@ impl Trait {
 
     /// A chain can have the trait; `wanted`: it has rules for it.
     pub(crate) fn chains_have_it(&self, wanted: bool) -> bool {
-        self.keeps_only(&[Why::Sized]) && (wanted || self.supertraits.iter().all(|bound| is_named(bound, &["Debug"])))
+        self.keeps_only(&[Why::Sized])
+            && (wanted || self.supertraits.iter().all(|bound| is_named(bound, &["Debug"])))
     }
 
     /// What the trait asks of `target`, where that may not have it.

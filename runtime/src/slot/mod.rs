@@ -33,13 +33,13 @@ mod portable_call;
 mod target;
 
 pub use backend::SlotCore;
-pub(crate) use commit::Change;
 pub use bound::{Bound, SharedAccess, SoleAccess, Within};
+pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
+use lock::SlotLock;
 pub use lock::{LockError, Locked, ReadLocked};
 pub use methods::{DefaultCell, Handle};
-use lock::SlotLock;
 pub use target::Target;
 
 /// What `#[slot]` says of a static.

@@ -35,6 +35,8 @@ pub extern "C" fn runtime_anchor() -> &'static Runtime {
 
 const OWNER: &[u8] = b"hotcall\0";
 const TYPE_SITES: u32 = 1;
+/// Two distances.
+const DESCRIPTION_LEN: usize = 16;
 
 /// What a walk over the loaded images gives.
 pub(crate) struct Images {
@@ -129,11 +131,10 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
     let base = info.dlpi_addr as usize;
     for header in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
         let start = base.wrapping_add(header.p_vaddr as usize);
-        let align = if header.p_align == 8 { 8 } else { 4 };
         // SAFETY: a note segment is part of a loaded segment: readable, `p_memsz` bytes long, there as long as
         // its image is.
         let notes = unsafe { segment(base, header) };
-        for (at, description) in notes_of_ours(notes, align) {
+        for (at, description) in notes_of_ours(notes) {
             let Some(records) = table_at(start + at, description) else { continue };
             if found.iter().any(|known| core::ptr::eq(known.records.as_ptr(), records.as_ptr())) {
                 continue;
@@ -206,29 +207,36 @@ impl Functions {
     }
 }
 
-/// The notes of a segment that hotcall wrote: where each description starts, and its bytes.
-fn notes_of_ours(notes: &[u8], align: usize) -> Vec<(usize, [u8; 16])> {
-    let word = |at: usize| -> Option<usize> {
-        let bytes: [u8; 4] = notes.get(at..at + 4)?.try_into().ok()?;
-        Some(u32::from_ne_bytes(bytes) as usize)
-    };
-    let mut ours = Vec::new();
+/// What the notes that hotcall wrote begin with: the lengths of name and description, the type, the name.
+const NOTE: [u8; 20] = {
+    let mut note = [0; 20];
+    let fields = [OWNER.len() as u32, DESCRIPTION_LEN as u32, TYPE_SITES];
     let mut at = 0;
-    while let (Some(name), Some(length), Some(kind)) = (word(at), word(at + 4), word(at + 8)) {
-        let description = (at + 12 + name).next_multiple_of(align);
-        if kind == TYPE_SITES as usize
-            && notes.get(at + 12..at + 12 + name) == Some(OWNER)
-            && let Some(Ok(bytes)) = notes.get(description..description + 16).map(<[u8; 16]>::try_from)
-        {
-            ours.push((description, bytes));
-        }
-        at = (description + length).next_multiple_of(align);
+    while at < 12 {
+        note[at] = fields[at / 4].to_ne_bytes()[at % 4];
+        at += 1;
     }
-    ours
+    while at < note.len() {
+        note[at] = OWNER[at - 12];
+        at += 1;
+    }
+    note
+};
+
+/// The notes of a segment that hotcall wrote: where each description starts, and its bytes.
+///
+/// Notes are padded to 4 bytes or to 8, which their section's alignment says. A segment has one alignment, and linkers
+/// differ in what they put into it: mold writes notes of 4 into segments of 8, and others may do the reverse. So the bytes
+/// between two notes cannot be told from the segment, and nothing is walked: every note begins at a multiple of 4, and ours
+/// begin with twenty bytes that others do not have. The description follows at once, as the assembler wrote it.
+fn notes_of_ours(notes: &[u8]) -> Vec<(usize, [u8; DESCRIPTION_LEN])> {
+    let starts = (0..notes.len()).step_by(4);
+    let ours = starts.filter(|&at| notes[at..].starts_with(&NOTE)).map(|at| at + NOTE.len());
+    ours.filter_map(|at| Some((at, notes.get(at..at + DESCRIPTION_LEN)?.try_into().ok()?))).collect()
 }
 
 /// Follows a description: two distances, from its own first byte to the table's start, and to its end.
-fn table_at(address: usize, description: [u8; 16]) -> Option<&'static [SiteRecord]> {
+fn table_at(address: usize, description: [u8; DESCRIPTION_LEN]) -> Option<&'static [SiteRecord]> {
     let (start, stop) = description.split_at(8);
     let start = address.wrapping_add_signed(isize::from_ne_bytes(start.try_into().ok()?));
     let stop = address.wrapping_add_signed(isize::from_ne_bytes(stop.try_into().ok()?));
@@ -237,4 +245,79 @@ fn table_at(address: usize, description: [u8; 16]) -> Option<&'static [SiteRecor
     // dynamic linker has relocated them before any code of the image ran. The image stays loaded: the
     // runtime that the records belong to is part of it, or it is never unloaded (see `Library`).
     Some(unsafe { core::slice::from_raw_parts(start as *const SiteRecord, count) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::notes_of_ours;
+
+    /// A segment, written note by note as a linker does: each padded to the alignment of the section it comes from.
+    #[derive(Default)]
+    struct Segment(Vec<u8>);
+
+    impl Segment {
+        fn note(mut self, align: usize, name: &[u8], kind: u32, description: &[u8]) -> Self {
+            let Self(bytes) = &mut self;
+            bytes.resize(bytes.len().next_multiple_of(align), 0);
+            for word in [name.len() as u32, description.len() as u32, kind] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            bytes.extend(name);
+            bytes.resize(bytes.len().next_multiple_of(align), 0);
+            bytes.extend(description);
+            bytes.resize(bytes.len().next_multiple_of(align), 0);
+            self
+        }
+
+        /// As `stub!` has it: of 4, wherever it comes to lie.
+        fn ours(self, byte: u8) -> Self {
+            self.note(4, b"hotcall\0", 1, &[byte; 16])
+        }
+
+        fn build_id(self) -> Self {
+            self.note(4, b"GNU\0", 3, &[0xab; 20])
+        }
+
+        fn property(self) -> Self {
+            self.note(8, b"GNU\0", 5, &[0xcd; 16])
+        }
+
+        fn found(&self) -> Vec<u8> {
+            let found = notes_of_ours(&self.0);
+            found.into_iter().map(|(at, bytes)| {
+                assert_eq!(bytes, self.0[at..at + 16]);
+                bytes[0]
+            }).collect()
+        }
+    }
+
+    #[test]
+    fn between_notes_of_either_alignment() {
+        let segment = Segment::default;
+        assert_eq!(segment().ours(1).found(), [1]);
+        // Of 4 in a segment of 8, as mold writes it, before and after notes whose ends are no multiples of 8.
+        assert_eq!(segment().property().ours(1).found(), [1]);
+        assert_eq!(segment().property().build_id().ours(1).found(), [1]);
+        assert_eq!(segment().build_id().property().ours(1).build_id().found(), [1]);
+        assert_eq!(segment().ours(1).property().build_id().ours(2).found(), [1, 2]);
+        // Of 8 in a segment of 4: the gap before it is no note.
+        assert_eq!(segment().build_id().note(8, b"odd\0\0\0", 9, &[7; 9]).ours(1).found(), [1]);
+        assert_eq!(segment().ours(1).note(8, b"longer name\0", 9, &[7; 4]).ours(2).found(), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_not_ours() {
+        let segment = Segment::default;
+        assert_eq!(segment().found(), []);
+        assert_eq!(segment().build_id().property().found(), []);
+        // Another type, another owner, another length.
+        assert_eq!(segment().note(4, b"hotcall\0", 2, &[1; 16]).found(), []);
+        assert_eq!(segment().note(4, b"hotcalL\0", 1, &[1; 16]).found(), []);
+        assert_eq!(segment().note(4, b"hotcall\0", 1, &[1; 20]).found(), []);
+        // Cut short.
+        let Segment(whole) = segment().ours(1);
+        for length in 0..whole.len() {
+            assert_eq!(notes_of_ours(&whole[..length]), [], "{length} bytes of it");
+        }
+    }
 }

@@ -5,14 +5,17 @@
 //!  ---------------------                --------------------------------------------------
 //!  0:  0f 1f 00      nop                .quad  address of the opcode at 3
 //!  3:  e9 dddddddd   jmp default        .quad  fn() -> the slot's core
-//!  8:  cc ...        up to 16           .quad  this copy of hotcall
-//!                                       .quad  the method's index
+//!  8:  dddddddd      to the record      .quad  this copy of hotcall
+//! 12:  cc ...        up to 16           .quad  the method's index
 //!  section .note.hotcall (one an object file)
 //!  ---------------------
 //!  owner "hotcall", type 1: distances to the start and the end of this image's hotcall_sites
 //! ```
 //!
 //! The opcode is at 3 mod 8, so the displacement is 4-aligned and the instruction lies in one aligned quadword.
+//! The distance to its record, which nobody reads, makes each stub different from all others: linkers that fold identical
+//! code (`--icf=all`) leave it alone, even where two slots begin with the same code.
+//!
 //! The stub is a tail jump: it leaves no frame, so arguments on the stack are where the method expects them,
 //! and a panic unwinds as if the stub were not there.
 
@@ -29,9 +32,11 @@ macro_rules! __stub {
                 ".byte 0x0f, 0x1f, 0x00",
                 "2:",
                 "jmp {default}@PLT",
+                ".long 4f - .",
                 ".balign 16, 0xcc",
                 ".pushsection hotcall_sites, \"awR\", @progbits",
                 ".balign 8",
+                "4:",
                 ".quad 2b",
                 ".quad {slot}",
                 ".quad {runtime}",

@@ -89,12 +89,12 @@ pub unsafe trait Implements<T>: Interface {
     const METHODS: &'static [Code];
 }
 
-/// `dyn Effect: Stubs<D>` gives the stubs of the slot `D`, so that those of a slot exist where it is declared.
+/// `dyn Effect: Stubs<D>` says what the static of the slot `D` is made of.
 ///
 /// # Safety
 ///
-/// Only `#[dispatch]` and `foreign!` implement it. `STUBS` holds the address of each method's stub, or nothing where
-/// the backend has none. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
+/// Only `#[dispatch]` and `foreign!` implement it. `Cells` is what
+/// `cells!` gives for the number of methods. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a slot",
     label = "no slot can hold this",
@@ -106,8 +106,11 @@ pub unsafe trait Stubs<D>: Interface {
     /// The type of the static.
     type Static;
 
-    /// The stubs, in the order of the methods.
-    const STUBS: &'static [Code];
+    /// A cell for each method, in their order; none where the backend has none.
+    type Cells: AsRef<[crate::slot::backend::CodeCell]> + Send + Sync + 'static;
+
+    /// What they begin with.
+    const CELLS: Self::Cells;
 }
 
 /// The code and the destructor of one implementor: hotcall's own vtable.

@@ -67,6 +67,7 @@ mod installed;
 mod instance;
 mod interface;
 mod lock;
+mod passing;
 mod patched;
 mod plugin;
 mod primitive;

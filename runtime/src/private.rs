@@ -2,19 +2,20 @@
 
 pub use crate::instance::Instance;
 pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
+pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::Patched;
 #[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
-pub use crate::slot::backend::emitted;
+pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, Definition, Entered, Function, Held, MaybeEmpty, Open, Retarget, Slot, SlotCore, table_of,
+    Bound, Control, Definition, Entered, Function, Held, MaybeEmpty, Open, Retarget, Slot, SlotCore, cell_of, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
-pub use crate::{__call as call, __stub as stub, __stubs as stubs};
+pub use crate::{__call as call, __cells as cells, __slot_record as slot_record, __stub as stub};
 pub use core;
-pub use core::mem::MaybeUninit;
+pub use core::mem::{ManuallyDrop, MaybeUninit};
 pub use core::option::Option::{None, Some};
 pub use std;
 

@@ -10,6 +10,7 @@ use syn::spanned::Spanned;
 use syn::{FnArg, ItemTrait, Pat, Token, TraitItem, Type};
 
 use super::method::{Method, Undispatched, primitive};
+use super::passing::Way;
 use super::rewrite::associated_parameter;
 use super::trait_item::Trait;
 use crate::paths::crate_path;
@@ -288,16 +289,37 @@ impl Context<'_> {
             }
             Fitted::Own => quote!(Own),
         };
-        let word = |ty: &Type, static_type: &Type| {
-            let class = class(ty);
-            quote!(#rt::chain::Word {
-                class: #rt::chain::Class::#class,
-                size: #rt::core::mem::size_of::<#static_type>(),
-            })
+        let word = |class: &Ident, size: TokenStream| {
+            quote!(#rt::chain::Word { class: #rt::chain::Class::#class, size: #size })
         };
-        let arguments =
-            argument_types.iter().zip(static_types).map(|(ty, static_type)| word(ty, static_type));
-        let result = static_types.last().map(|static_type| word(result, static_type));
+        let through = match fitted {
+            Fitted::Through(index) => Some(index),
+            _ => None,
+        };
+        let (unsigned, other) = (format_ident!("Unsigned"), format_ident!("Other"));
+        let each = argument_types.iter().zip(static_types).zip(&method.passing.ways).enumerate();
+        let mut arguments: Vec<_> = each
+            .filter_map(|(index, ((ty, static_type), way))| {
+                // The value that goes through is known by what it is, and others by how they travel.
+                let goes_through = through == Some(index);
+                Some(match way {
+                    Way::Rest if goes_through => word(&other, quote!(0)),
+                    Way::Rest => return None,
+                    Way::Float => word(&format_ident!("Float"), quote!(#rt::core::mem::size_of::<#static_type>())),
+                    Way::Pair => word(&unsigned, quote!(16)),
+                    Way::Word if goes_through => {
+                        word(&class(ty), quote!(#rt::core::mem::size_of::<#static_type>()))
+                    }
+                    Way::Word => word(&unsigned, quote!(8)),
+                })
+            })
+            .collect();
+        if method.passing.ways.last() == Some(&Way::Rest) {
+            arguments.push(word(&unsigned, quote!(8)));
+        }
+        let result = static_types.last().map(|static_type| {
+            word(&class(result), quote!(#rt::core::mem::size_of::<#static_type>()))
+        });
         let out = !in_register;
         let (empty, looped) = self.codes(number, fitted);
         quote! {
@@ -384,6 +406,11 @@ impl Context<'_> {
                 #(#cfgs)* const _: () = #rt::assert_register::<#ty>();
             }
         });
+        let parameters_passed = method.passing.parameters(rt, argument_types);
+        let passed = parameters_passed.iter().map(|(name, ty)| quote!(#name: #ty));
+        let passed: Vec<_> = passed.collect();
+        let rest = method.passing.unpack_rest(rt, arguments);
+        let unpacked = method.passing.unpack(rt, arguments);
         let signature = |name: &Ident, body: TokenStream| {
             quote! {
                 // SAFETY: called with the chain's `__this`, and where there is one, a valid out pointer.
@@ -392,11 +419,15 @@ impl Context<'_> {
                 unsafe extern "C-unwind" fn #name<#(#lifetimes,)* #(#parameters),*>(
                     __this: *const (),
                     #(__out: #out_type,)*
-                    #(#arguments: #argument_types),*
+                    #(#passed),*
                 ) -> #erased_result
                 where
                     #(#predicates,)*
                 {
+                    #rest
+                    // SAFETY: the words were packed from arguments of this method; that which goes through is unpacked once, and the
+                    // others are copied.
+                    #(let #arguments: #argument_types = unsafe { #unpacked };)*
                     #body
                 }
             }

@@ -14,6 +14,7 @@ mod expand;
 mod functions;
 mod implementations;
 mod method;
+mod passing;
 mod rewrite;
 mod tables;
 mod trait_item;

@@ -35,21 +35,19 @@ impl Context<'_> {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor #receiver> as *const ()))
         });
-        let stubs = methods.iter().enumerate().map(|(number, method)| {
-            let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);
-            quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
-        });
+        let count = self.of.index(methods.len());
         let slot_type = self.slot_type();
         let stubs = self.of.lends_shared().then(|| {
             quote! {
-                // SAFETY: stub `i` is that of method `i` for this slot; the static is a slot, or derefs to one.
+                // SAFETY: there are as many cells as methods; the static is a slot, or derefs to one.
                 unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
                 where
                     #definition_predicates,
                     #(#predicates,)*
                 {
                     type Static = #slot_type<#definition>;
-                    const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+                    type Cells = #rt::cells!(#count);
+                    const CELLS: Self::Cells = #rt::cells!(empty #count);
                 }
             }
         });

@@ -123,7 +123,14 @@ impl<'a> Slot<'a> {
                     #default
                 }
 
+                #[inline(always)]
+                fn slot() -> &'static #rt::Slot<#definition> {
+                    &#ident
+                }
+
+                #[inline(never)]
                 extern "C" fn core() -> &'static #rt::SlotCore {
+                    #rt::slot_record!(#definition);
                     #rt::Slot::<#definition>::__core(&#ident)
                 }
             }

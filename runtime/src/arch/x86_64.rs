@@ -210,6 +210,7 @@ pub(crate) fn branch_at(site: ExecAddr) -> Option<Branch> {
 }
 
 /// Where the branch at `site` goes.
+#[cfg(test)]
 pub(crate) fn target_of(site: ExecAddr) -> ExecAddr {
     debug_assert!(branch_at(site).is_some(), "no site at {site:?}");
     let at: *const AtomicI32 = core::ptr::with_exposed_provenance(site.add(1).get());

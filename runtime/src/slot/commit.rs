@@ -174,8 +174,8 @@ fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
 fn report(outcome: &Outcome, news: &[News]) {
     for one in news {
         match one {
-            News::StubsMapped { image, start, length } => {
-                tracing::debug!(target: "hotcall::arena", image, start, length, "stub pages are mapped from a memfd");
+            News::PagesMapped { image, start, length } => {
+                tracing::debug!(target: "hotcall::arena", image, start, length, "pages with calls are mapped from a memfd");
             }
             News::ArenaGrew { start, length, chunks } => {
                 tracing::debug!(target: "hotcall::arena", start, length, chunks, "arena created");

@@ -52,7 +52,10 @@ pub unsafe trait Definition: Sized + 'static {
     /// The implementor that the slot begins with.
     fn default() -> &'static Self::Interface;
 
-    /// The static's core. Also the slot's identity in the image's records of stubs.
+    /// The static, or the slot that it derefs to.
+    fn slot() -> &'static Slot<Self>;
+
+    /// The static's core. Also the slot's identity in the image's records.
     extern "C" fn core() -> &'static SlotCore;
 }
 
@@ -102,7 +105,20 @@ pub unsafe trait Definition: Sized + 'static {
 /// A handler of a signal may not replace, pin or wait: that takes locks and memory.
 pub struct Slot<D: Definition> {
     core: SlotCore,
+    cells: <D::Interface as Stubs<D>>::Cells,
     definition: PhantomData<fn() -> D>,
+}
+
+/// For `#[dispatch]`: the cell of a method, of which the slot's interface has that many.
+#[doc(hidden)]
+#[inline(always)]
+#[must_use]
+pub fn cell_of<D: Definition>(method: usize) -> &'static backend::CodeCell {
+    &D::slot().cells.as_ref()[method]
+}
+
+fn cells_of<D: Definition>() -> &'static [backend::CodeCell] {
+    D::slot().cells.as_ref()
 }
 
 impl<D: Definition> Slot<D> {
@@ -112,8 +128,8 @@ impl<D: Definition> Slot<D> {
     pub const fn __new<T: Sync + 'static>(default: &'static T) -> Self {
         let data = NonNull::from_ref(default).cast();
         let description = const { &<D::Interface as Interface>::DESCRIPTION };
-        let core = SlotCore::new(D::NAME, description, data, D::TABLE, <D::Interface as Stubs<D>>::STUBS);
-        Self { core, definition: PhantomData }
+        let core = SlotCore::new(D::NAME, description, data, D::TABLE, cells_of::<D>);
+        Self { core, cells: <D::Interface as Stubs<D>>::CELLS, definition: PhantomData }
     }
 
     /// For `#[slot]`, which does not know whether the static is the slot or holds it.

@@ -18,6 +18,10 @@ use crate::quiesce::reclaimer;
 use crate::slot::commit::{Change, Outcome};
 use crate::slot::inspect::{Counts, Emitted, News};
 
+/// A cell of the patched backend: here there are none.
+#[derive(Debug)]
+pub struct CodeCell(());
+
 /// The part of a slot that does not depend on its interface.
 ///
 /// Invariant: `installed` is null, for the default, or a pointer from `Arc::into_raw` whose count the slot holds.
@@ -40,7 +44,7 @@ impl SlotCore {
         _description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
-        _stubs: &'static [Code],
+        _cells: fn() -> &'static [CodeCell],
     ) -> Self {
         Self { installed: AtomicPtr::new(ptr::null_mut()), name, default_data, default_table }
     }

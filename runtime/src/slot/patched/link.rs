@@ -18,7 +18,7 @@
 //!
 //! A call in the library is what it was: it enters a section of the library's runtime, loads its `this` word, and calls its
 //! stub. The invariants of the parent module hold for it as for any other call, for
-//! * the library's sites are retargeted with the others, before the one barrier, which reaches every thread;
+//! * the library's sites, calls and cells, are retargeted with the others, before the one barrier, which reaches every thread;
 //! * its `this` words are stored after it, and its stubs settle with the others;
 //! * a grace period waits for the readers of the library's runtime, too ([`crate::quiesce::linked`]).
 //!
@@ -79,27 +79,31 @@ impl Writer {
         let images = image::images();
         let Some(image) = images.images.iter().find(|image| image.contains(address)) else { return Ok(0) };
         let own: HashMap<_, _> = self.own_slots().map(|slot| (slot.name(), slot)).collect();
-        let mut records = Vec::new();
+        // By the address of the function that gives the library's slot: the program's.
+        let mut followed = HashMap::new();
         let mut copies = Vec::new();
         let mut known = HashSet::new();
-        for record in image.records.iter().filter(|record| !is_ours(record)) {
-            let copy = (record.slot)();
+        for record in image.slots.iter().filter(|record| !is_ours(record)) {
+            let (Some(give), Some(runtime)) = (record.slot, record.runtime) else { continue };
+            let copy = give();
             let Some(&slot) = own.get(copy.name()) else { continue };
             if let Some((library, host)) = description_difference(copy.description, slot.description) {
                 return Err(Refused::Differs { slot: slot.name(), library, host });
             }
-            records.push((record, slot));
+            followed.insert((give as *const ()).addr(), slot);
             if known.insert(core::ptr::from_ref(copy)) {
                 copies.push((slot, copy));
             }
-            linked::add((record.runtime)());
+            linked::add(runtime());
         }
         for (slot, _) in &copies {
-            self.register(slot)?;
+            self.register(slot);
         }
-        let mut found = Vec::new();
-        self.images().add_region(image, &records, &mut found)?;
-        for (slot, one) in found {
+        let region = self.images().add_region(image);
+        let calls = self.images().add_calls(image, region, |give| followed.get(&give).copied());
+        // The calls first: where they are, their entry's target is in their reach.
+        let cells = copies.iter().flat_map(|(slot, copy)| copy.cells_found(region).map(|found| (*slot, found)));
+        for (slot, one) in calls.into_iter().chain(cells) {
             self.follow(slot, one)?;
         }
         // Invariants 2 and 4.

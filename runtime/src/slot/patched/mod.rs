@@ -65,7 +65,7 @@
 //! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
 //! displacement, and `this` is a constant.
 
-mod callers;
+mod cell;
 mod link;
 mod sites;
 mod stub;
@@ -80,7 +80,8 @@ use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
 
-pub use callers::patch_callers;
+pub use cell::CodeCell;
+pub use sites::patch_callers;
 pub(crate) use link::link;
 pub use writer::emitted;
 pub(crate) use writer::{Committed, Writer, finish};
@@ -104,8 +105,8 @@ pub struct SlotCore {
     description: &'static Description,
     default_data: NonNull<()>,
     default_table: &'static Table,
-    /// The stubs that were compiled where the slot was declared: so there is one of each method.
-    stubs: &'static [Code],
+    /// Its cells, which stand beside this in the static.
+    cells: fn() -> &'static [CodeCell],
 }
 
 // SAFETY: the default is a static of a `Sync` type (`Slot::__new`); all else is atomic.
@@ -119,7 +120,7 @@ impl SlotCore {
         description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
-        stubs: &'static [Code],
+        cells: fn() -> &'static [CodeCell],
     ) -> Self {
         Self {
             this: AtomicPtr::new(default_data.as_ptr()),
@@ -130,7 +131,7 @@ impl SlotCore {
             description,
             default_data,
             default_table,
-            stubs,
+            cells,
         }
     }
 
@@ -138,6 +139,11 @@ impl SlotCore {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The cells of its methods.
+    fn cells(&self) -> &'static [CodeCell] {
+        (self.cells)()
     }
 
     pub(crate) fn default_data(&self) -> NonNull<()> {

@@ -3,59 +3,22 @@
 //! Invariant numbers are those of the parent module's head.
 
 mod adopt;
+mod count;
+mod entry;
 
 use std::sync::Arc;
 
 use super::SlotCore;
 use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
-use crate::arch;
-use crate::arena::{Block, ExecAddr, WriteAddr};
-use crate::error::{Error, ImageError, MemoryError};
+use crate::arch::{self, Kept};
+use crate::arena::ExecAddr;
+use crate::error::{Error, MemoryError};
 use crate::installed::Installed;
 use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
-use crate::slot::inspect::{Counts, Emitted, News};
-
-/// How the sites of an entry reach the code they are to run.
-#[derive(Debug)]
-enum Via {
-    /// Straight: their target is the method's code.
-    Direct,
-    /// Through a thunk that loads the instance.
-    Thunk(Block),
-    /// Through the trampoline, shared within the region, to this code.
-    Trampoline(ExecAddr),
-}
-
-/// A branch that can be retargeted.
-#[derive(Debug)]
-struct Site {
-    kind: Kind,
-    exec: ExecAddr,
-    /// Of the opcode, for a stub; of the displacement, for a caller.
-    write: WriteAddr,
-}
-
-/// The sites of one method in one region: they have one target.
-#[derive(Debug)]
-struct Entry {
-    method: usize,
-    region: usize,
-    /// The first site stands here, and not behind a pointer: most entries have one, and a large batch waits for
-    /// memory more than for anything else.
-    first: Site,
-    others: Vec<Site>,
-    /// Nothing before the first replacement: then stubs go to the default, and callers to their stubs.
-    target: Option<ExecAddr>,
-    via: Via,
-}
-
-/// Where an entry's sites are to go next.
-struct Next {
-    target: ExecAddr,
-    via: Via,
-}
+pub use count::emitted;
+use entry::{Call, Entry, Next, Via};
 
 /// What is to be published: of slot `index`, entry `number` goes to `next`.
 struct Planned {
@@ -151,7 +114,7 @@ pub(crate) struct Writer {
     slots: Vec<SlotState>,
     /// How many changes were made in place.
     in_place: u64,
-    /// Stubs found in images that were loaded late, not yet looked at.
+    /// Calls found in images that were loaded late, not yet looked at.
     late: Vec<(&'static SlotCore, Found)>,
     /// Between the handlers of a fork: what code memory holds.
     snapshot: Vec<RegionSnapshot>,
@@ -259,7 +222,7 @@ impl Writer {
 
     fn plan(&mut self, change: &Change, plan: &mut Plan) -> Result<(), Error> {
         change.slot.check_is_own()?;
-        let index = self.register(change.slot)?;
+        let index = self.register(change.slot);
         let in_place = self.slots[index].takes_in_place(&change.new);
         plan.in_place.push(in_place);
         plan.barrier |= !in_place || self.slots[index].stage == Stage::Straight;
@@ -279,15 +242,15 @@ impl Writer {
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
         let entry = &self.slots[index].entries[number];
         let code = ExecAddr::new(new.table().method(entry.method).address());
-        let region = entry.region;
-        let opened = self.images().regions[region].open()?;
+        let (region, has_calls) = (entry.region, entry.has_calls());
+        let opened = self.images().regions[region].open();
         if thunk {
             let block = opened.heap.allocate(arch::THUNK_LEN)?;
             let bytes = arch::thunk(block.exec(), new.data().addr(), code);
             opened.heap.write(&block, bytes.as_bytes());
             return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
         }
-        if opened.reaches(code) {
+        if !has_calls || opened.reaches(code) {
             return Ok(Next { target: code, via: Via::Direct });
         }
         let target = opened.acquire_trampoline(code)?;
@@ -304,18 +267,14 @@ impl Writer {
         }
     }
 
-    /// The slot's place in `slots`; finds its stubs the first time.
-    pub(super) fn register(&mut self, slot: &'static SlotCore) -> Result<usize, Error> {
+    /// The slot's place in `slots`; finds its sites the first time.
+    pub(super) fn register(&mut self, slot: &'static SlotCore) -> usize {
         if let Some(index) = slot.index() {
-            return Ok(index);
+            return index;
         }
-        let found = self.images().take(slot)?;
         let mut entries = Vec::new();
-        for one in &found {
-            if let Err(error) = self.add_site(&mut entries, *one) {
-                found.iter().for_each(|one| self.images().keep(slot, *one));
-                return Err(error);
-            }
+        for found in self.images().take(slot) {
+            self.add_site(&mut entries, found);
         }
         let index = self.slots.len();
         self.slots.push(SlotState {
@@ -328,36 +287,34 @@ impl Writer {
             copies: Vec::new(),
         });
         slot.set_index(index);
-        Ok(index)
+        index
     }
 
-    /// Makes the branch a site of the entry that it belongs to; that entry's number. A caller on a page that could not
-    /// be remapped is left alone: it goes through its stub.
-    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) -> Result<(), Error> {
-        let Found { kind, exec, method, region } = found;
-        let opened = self.images().regions[region].open()?;
-        let write = match kind {
-            Kind::Stub => opened.write_addr(exec),
-            Kind::Caller => opened.write_addr(exec.add(1)),
+    /// Makes what was found a site of the entry that it belongs to; that entry's place, and whether it is new. A call on a
+    /// page that could not be remapped is left alone: it goes through its stub.
+    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) -> Option<(usize, bool)> {
+        let Found { kind, method, region } = found;
+        let call = match kind {
+            Kind::Cell(_) => None,
+            Kind::Call(site) => match self.images().regions[region].open().write_addr(site.at) {
+                Some(write) => Some(Call { site, write }),
+                None => {
+                    self.images().keep(Kept::Page);
+                    return None;
+                }
+            },
         };
-        let Some(write) = write else {
-            let reason = "it lies outside the pages that its image's records span".to_owned();
-            let missing = ImageError::Malformed { address: exec.get(), reason };
-            return if kind == Kind::Stub { Err(missing.into()) } else { Ok(()) };
-        };
-        let site = Site { kind, exec, write };
-        match entries.iter_mut().find(|entry| entry.method == method && entry.region == region) {
-            Some(entry) => entry.others.push(site),
-            None => entries.push(Entry {
-                method,
-                region,
-                first: site,
-                others: Vec::new(),
-                target: None,
-                via: Via::Direct,
-            }),
+        let known = entries.iter().position(|entry| entry.method == method && entry.region == region);
+        let place = known.unwrap_or_else(|| {
+            entries.push(Entry::new(method, region));
+            entries.len() - 1
+        });
+        match (kind, call) {
+            (Kind::Cell(cell), _) => entries[place].cell = Some(cell),
+            (_, Some(call)) => entries[place].add_call(call),
+            _ => {}
         }
-        Ok(())
+        Some((place, known.is_none()))
     }
 
     /// A grace period has passed since these were deferred: each that has not changed since enters its next stage. What is
@@ -438,110 +395,6 @@ impl Writer {
         let mut regions = self.images().regions.iter_mut().zip(&snapshot);
         let refused = regions.try_for_each(|(region, snapshot)| region.privatise(snapshot)).err();
         self.refused = refused.map(|error| error.to_string());
-    }
-}
-
-impl Writer {
-    /// What has happened to code memory since this was last asked.
-    pub(crate) fn news(&mut self) -> Vec<News> {
-        self.images().regions.iter_mut().flat_map(Region::news).collect()
-    }
-
-    pub(crate) fn counts(&mut self) -> Counts {
-        let mut counts = Counts { slots: self.slots.len(), in_place: self.in_place, ..Counts::default() };
-        for entry in self.slots.iter().flat_map(|state| &state.entries) {
-            let callers = entry.sites().filter(|site| site.kind == Kind::Caller).count();
-            counts.callers += callers;
-            counts.sites += entry.sites().count() - callers;
-            counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
-        }
-        for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
-            let heap = opened.heap.stats();
-            counts.regions += 1;
-            counts.trampolines += opened.trampolines();
-            counts.code_bytes_mapped += heap.bytes_mapped;
-            counts.code_bytes_used += heap.bytes_used;
-        }
-        counts
-    }
-
-    /// Everything emitted, as this bookkeeping has it.
-    fn emitted(&mut self) -> Vec<Emitted> {
-        let mut emitted = Vec::new();
-        for state in &self.slots {
-            let slot = state.slot.name();
-            let table = state.current.as_ref().map_or(state.slot.default_table(), |current| current.table());
-            let data = state.current.as_ref().map_or(0, |current| current.data().addr());
-            for entry in &state.entries {
-                let code = table.method(entry.method).address();
-                if let Via::Thunk(block) = &entry.via {
-                    let (address, length) = (block.exec().get(), block.len());
-                    emitted.push(Emitted {
-                        kind: "thunk",
-                        slot,
-                        address,
-                        length,
-                        target: code,
-                        instance: data,
-                    });
-                }
-                for site in entry.sites() {
-                    let (address, length) = (site.exec.get(), arch::BRANCH_LEN);
-                    let (kind, now) = match site.kind {
-                        Kind::Stub => ("stub", arch::target_of(site.exec)),
-                        Kind::Caller => ("caller", arch::target_of_caller(site.exec)),
-                    };
-                    let target = match (&entry.via, entry.target) {
-                        (Via::Direct, Some(_)) => code,
-                        (_, target) => target.unwrap_or(now).get(),
-                    };
-                    emitted.push(Emitted { kind, slot, address, length, target, instance: 0 });
-                }
-            }
-        }
-        for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
-            opened.for_each_trampoline(&mut |target, block| {
-                let (address, length) = (block.exec().get(), block.len());
-                emitted.push(Emitted { kind: "trampoline", slot: "", address, length, target, instance: 0 });
-            });
-        }
-        emitted
-    }
-}
-
-/// For tests: everything emitted for slots that have been replaced, as the runtime believes it to be.
-///
-/// # Errors
-///
-/// [`Error::Reentrant`] where this thread is replacing.
-pub fn emitted() -> Result<Vec<Emitted>, Error> {
-    Ok(Writing::begin()?.emitted())
-}
-
-impl Entry {
-    fn sites(&self) -> impl Iterator<Item = &Site> {
-        core::iter::once(&self.first).chain(&self.others)
-    }
-
-    /// Retargets every site. What they have stopped using goes to `unused`.
-    fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>) {
-        self.target = Some(next.target);
-        self.sites().for_each(|site| site.retarget(next.target));
-        let via = core::mem::replace(&mut self.via, next.via);
-        if !matches!(via, Via::Direct) {
-            unused.push(Unused { region: self.region, via });
-        }
-    }
-}
-
-impl Site {
-    /// The atomic store that swaps. `target` is in reach: it was checked, or allocated to be.
-    fn retarget(&self, target: ExecAddr) {
-        let displacement = arch::displacement(self.exec, target).expect("the target was chosen within reach");
-        match self.kind {
-            Kind::Stub => arch::retarget(self.exec, self.write, displacement),
-            Kind::Caller => arch::retarget_caller(self.write, displacement),
-        }
     }
 }
 

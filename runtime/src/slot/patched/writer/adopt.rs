@@ -8,15 +8,15 @@ use crate::installed::Installed;
 use crate::slot::backend::sites::Found;
 
 impl Writer {
-    /// Stubs in images that were loaded since the last commit. They begin with the default, whose code
-    /// ignores `this`; those of slots that hold something else are retargeted now.
+    /// Calls in images that were loaded since the last commit. They begin with their stubs; those of slots that hold something
+    /// are retargeted now.
     pub(in super::super) fn adopt_new_images(&mut self) -> Result<(), Error> {
-        let fresh = self.images().look()?;
+        let fresh = self.images().look();
         self.late.extend(fresh);
         while let Some((slot, found)) = self.late.pop() {
             let adopted = match slot.index() {
                 None => {
-                    self.images().keep(slot, found);
+                    self.images().remember(slot, found);
                     Ok(())
                 }
                 Some(index) => self.adopt(index, found),
@@ -37,9 +37,9 @@ impl Writer {
             }
             None => {
                 let mut entries = core::mem::take(&mut self.slots[index].entries);
-                let added = self.add_site(&mut entries, found);
+                self.add_site(&mut entries, found);
                 self.slots[index].entries = entries;
-                added
+                Ok(())
             }
         }
     }
@@ -52,20 +52,14 @@ impl Writer {
         holds: &Installed,
         thunk: bool,
     ) -> Result<(), Error> {
-        let index = self.register(slot)?;
+        let index = self.register(slot);
         let mut entries = core::mem::take(&mut self.slots[index].entries);
-        let known = entries.len();
         let added = self.add_site(&mut entries, found);
-        let is_new = entries.len() > known;
         self.slots[index].entries = entries;
-        added?;
+        let Some((known, is_new)) = added else { return Ok(()) };
         if !is_new {
             // The entry has a target, and its sites' heap reaches the new one too.
-            for entry in &self.slots[index].entries {
-                if let Some(target) = entry.target {
-                    entry.sites().for_each(|site| site.retarget(target));
-                }
-            }
+            self.slots[index].entries[known].store();
             return Ok(());
         }
         match self.next(index, known, holds, thunk) {

@@ -38,7 +38,7 @@
 #[macro_export]
 macro_rules! __note {
     () => {
-        concat!(
+        ::core::concat!(
             ".ifndef hotcall_note_defined\n",
             ".set hotcall_note_defined, 1\n",
             ".pushsection hotcall_calls, \"aR\", @progbits\n",
@@ -190,6 +190,6 @@ macro_rules! __align_call {
 #[macro_export]
 macro_rules! __align_call {
     ($padding:literal) => {
-        concat!(".p2align 3\n.skip ", stringify!($padding), ", 0x90")
+        ::core::concat!(".p2align 3\n.skip ", ::core::stringify!($padding), ", 0x90")
     };
 }

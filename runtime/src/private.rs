@@ -4,11 +4,13 @@ pub use crate::instance::Instance;
 pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
 pub use crate::patched::Patched;
 #[cfg(feature = "negative-controls")]
+pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
+#[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::emitted;
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, Definition, Entered, Function, Held, MaybeEmpty, Open, Retarget, Slot, SlotCore, table_of,
+    Bound, Control, Definition, Entered, Function, Held, Identity, MaybeEmpty, Open, Retarget, Slot, SlotCore, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;

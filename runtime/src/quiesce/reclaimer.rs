@@ -126,7 +126,12 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
         let failed = ensure_running(&mut queue);
         WORK.notify_one();
         // Without a reclaimer, nobody wakes this thread: it tries again.
-        let retry = failed.is_some().then(|| now + RETRY);
+        let mut retry = failed.is_some().then(|| now + RETRY);
+        // Nor does that of the program which this library follows, where it may have been deferred.
+        #[cfg(patched)]
+        if super::linked::hurry_host() {
+            retry = Some(now + GATHER);
+        }
         queue.waiters += 1;
         (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).min());
         queue.waiters -= 1;
@@ -137,6 +142,17 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
         }
     }
     true
+}
+
+/// Asks for a grace period now rather than soon.
+#[cfg(patched)]
+pub(crate) fn hurry() {
+    let mut queue = lock(&QUEUE);
+    queue.urgent = true;
+    let failed = ensure_running(&mut queue);
+    drop(queue);
+    WORK.notify_one();
+    report(failed);
 }
 
 /// Starts the reclaimer where there is none. Why that failed.

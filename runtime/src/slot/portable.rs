@@ -16,6 +16,7 @@ use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
 use crate::quiesce::reclaimer;
 use crate::slot::commit::{Change, Outcome};
+use crate::slot::identity::Identity;
 use crate::slot::inspect::{Counts, Emitted, News};
 
 /// The part of a slot that does not depend on its interface.
@@ -37,6 +38,7 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        _identity: &'static Identity,
         _description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,

@@ -79,9 +79,10 @@ use std::sync::Arc;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
+use crate::slot::identity::Identity;
 
 pub use callers::patch_callers;
-pub(crate) use link::link;
+pub(crate) use link::{Linked, Refused, link, link_here};
 pub use writer::emitted;
 pub(crate) use writer::{Committed, Writer, finish};
 
@@ -101,6 +102,7 @@ pub struct SlotCore {
     /// It follows the slot of this name in the program: see [`link`].
     linked: AtomicBool,
     name: &'static str,
+    identity: &'static Identity,
     description: &'static Description,
     default_data: NonNull<()>,
     default_table: &'static Table,
@@ -116,6 +118,7 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        identity: &'static Identity,
         description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
@@ -127,6 +130,7 @@ impl SlotCore {
             id: AtomicU32::new(0),
             linked: AtomicBool::new(false),
             name,
+            identity,
             description,
             default_data,
             default_table,

@@ -193,20 +193,33 @@ impl Images {
         let images = image::images();
         let mut fresh = Vec::new();
         for image in &images.images {
-            let identity = image.records.as_ptr().addr();
-            if !self.tables.contains(&identity) {
+            if !self.knows(image) {
                 self.look_at(image, &mut fresh)?;
-                self.tables.push(identity);
             }
         }
         self.loads = images.loads;
         Ok(fresh)
     }
 
+    /// Whether the sites in it have been found.
+    pub(super) fn knows(&self, image: &Image) -> bool {
+        self.tables.contains(&image.records.as_ptr().addr())
+    }
+
+    pub(super) fn has_looked_at(&mut self, image: &Image) {
+        self.tables.push(image.records.as_ptr().addr());
+    }
+
     fn look_at(&mut self, image: &Image, fresh: &mut Vec<(&'static SlotCore, Found)>) -> Result<(), Error> {
         let ours = image.records.iter().filter(|record| is_ours(record));
         let ours: Vec<_> = ours.map(|record| (record, (record.slot)())).collect();
-        self.add_region(image, &ours, fresh)
+        if ours.is_empty() {
+            // A library's, which may be linked, or unloaded so that another comes to lie where it lay.
+            return Ok(());
+        }
+        self.add_region(image, &ours, fresh)?;
+        self.has_looked_at(image);
+        Ok(())
     }
 
     /// Makes a region of those of an image's records, each with the slot that it belongs to.
@@ -271,11 +284,9 @@ impl Images {
     pub(super) fn take(&mut self, slot: &'static SlotCore) -> Result<Vec<Found>, Error> {
         let found =
             self.found.remove(&ptr::from_ref(slot).addr()).map(|(_, found)| found).unwrap_or_default();
-        let own = slot.stubs.iter().enumerate();
-        let mut found_own = own.map(|(method, stub)| {
-            let opcode = stub.address().next_multiple_of(arch::SITE_ALIGN) + arch::SITE_OFFSET;
-            let is_own = |site: &Found| site.method == method && site.exec.get() == opcode;
-            found.iter().any(is_own)
+        let mut found_own = (0..slot.stubs.len()).map(|method| {
+            let own = slot.stub(method);
+            found.iter().any(|site| site.method == method && site.exec == own)
         });
         let complete = found_own.all(|is_found| is_found);
         if !complete {
@@ -334,6 +345,18 @@ fn check_stub(exec: ExecAddr) -> Result<(), ImageError> {
 pub(super) type Marks = Vec<(usize, Mark)>;
 
 impl SlotCore {
+    /// The branch of a method's stub, of those that were compiled where the slot was declared.
+    pub(super) fn stub(&self, method: usize) -> ExecAddr {
+        let start = self.stubs[method].address().next_multiple_of(arch::SITE_ALIGN);
+        ExecAddr::new(start + arch::SITE_OFFSET)
+    }
+
+    /// Of a slot that has never been replaced: the code that its stub was compiled to jump to. It ignores `this`, and reads
+    /// the default of this very slot.
+    pub(super) fn default_code(&self, method: usize) -> ExecAddr {
+        arch::target_of(self.stub(method))
+    }
+
     pub(super) fn index(&self) -> Option<usize> {
         // Relaxed: written and read under the writers' lock (invariant 3).
         (self.id.load(Ordering::Relaxed) as usize).checked_sub(1)

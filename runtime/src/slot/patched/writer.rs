@@ -2,9 +2,11 @@
 //!
 //! Invariant numbers are those of the parent module's head.
 
-mod adopt;
+pub(super) mod adopt;
 
 use std::sync::Arc;
+
+pub(super) use adopt::Joining;
 
 use super::SlotCore;
 use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
@@ -12,6 +14,7 @@ use crate::arch;
 use crate::arena::{Block, ExecAddr, WriteAddr};
 use crate::error::{Error, ImageError, MemoryError};
 use crate::installed::Installed;
+use crate::quiesce::linked::Runtime;
 use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
@@ -97,7 +100,7 @@ struct SlotState {
 
 /// How far a slot has come since it was last given code of another type. A grace period lies between each two; between the
 /// last two a barrier is enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     /// The `this` words are of another type than `current`. Only where no barrier could be passed.
     Unpublished,
@@ -155,6 +158,10 @@ pub(crate) struct Writer {
     late: Vec<(&'static SlotCore, Found)>,
     /// Between the handlers of a fork: what code memory holds.
     snapshot: Vec<RegionSnapshot>,
+    /// Slots that sites have joined: they enter their next stage a grace period after the next commit.
+    joined: Vec<Advance>,
+    /// Slots of libraries that have no part in this program's and are written here all the same: whose they are.
+    adopted: Vec<(&'static SlotCore, &'static Runtime)>,
     /// In a child whose memory could not be made its own: why nothing can be replaced here.
     refused: Option<String>,
 }
@@ -166,6 +173,8 @@ impl Writer {
             slots: Vec::new(),
             in_place: 0,
             late: Vec::new(),
+            joined: Vec::new(),
+            adopted: Vec::new(),
             snapshot: Vec::new(),
             refused: None,
         }
@@ -228,6 +237,7 @@ impl Writer {
                 advance.push(Advance { index, serial: state.serial });
             }
         }
+        advance.append(&mut self.joined);
         let mut committed = Committed { replaced, unused, advance };
         if sabotage::is(Sabotage::SettleAtOnce) {
             self.advance(&core::mem::take(&mut committed.advance), &mut committed);
@@ -277,16 +287,23 @@ impl Writer {
 
     /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
-        let entry = &self.slots[index].entries[number];
-        let code = ExecAddr::new(new.table().method(entry.method).address());
-        let region = entry.region;
+        let &Entry { method, region, .. } = &self.slots[index].entries[number];
+        let code = ExecAddr::new(new.table().method(method).address());
+        if thunk { self.through_thunk(region, code, new) } else { self.straight(region, code) }
+    }
+
+    /// To code that is called with the instance, whatever callers pass.
+    fn through_thunk(&mut self, region: usize, code: ExecAddr, new: &Installed) -> Result<Next, Error> {
         let opened = self.images().regions[region].open()?;
-        if thunk {
-            let block = opened.heap.allocate(arch::THUNK_LEN)?;
-            let bytes = arch::thunk(block.exec(), new.data().addr(), code);
-            opened.heap.write(&block, bytes.as_bytes());
-            return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
-        }
+        let block = opened.heap.allocate(arch::THUNK_LEN)?;
+        let bytes = arch::thunk(block.exec(), new.data().addr(), code);
+        opened.heap.write(&block, bytes.as_bytes());
+        Ok(Next { target: block.exec(), via: Via::Thunk(block) })
+    }
+
+    /// To code that is called with what callers pass.
+    fn straight(&mut self, region: usize, code: ExecAddr) -> Result<Next, Error> {
+        let opened = self.images().regions[region].open()?;
         if opened.reaches(code) {
             return Ok(Next { target: code, via: Via::Direct });
         }
@@ -470,10 +487,12 @@ impl Writer {
         let mut emitted = Vec::new();
         for state in &self.slots {
             let slot = state.slot.name();
-            let table = state.current.as_ref().map_or(state.slot.default_table(), |current| current.table());
             let data = state.current.as_ref().map_or(0, |current| current.data().addr());
             for entry in &state.entries {
-                let code = table.method(entry.method).address();
+                // Before the first replacement, what runs is not code of the default's table: see `link`.
+                let default = || state.slot.default_code(entry.method).get();
+                let of_current = |current: &Arc<Installed>| current.table().method(entry.method).address();
+                let code = state.current.as_ref().map_or_else(default, of_current);
                 if let Via::Thunk(block) = &entry.via {
                     let (address, length) = (block.exec().get(), block.len());
                     emitted.push(Emitted {

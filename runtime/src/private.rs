@@ -10,7 +10,8 @@ pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::emitted;
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, Definition, Entered, Function, Held, Identity, MaybeEmpty, Open, Retarget, Slot, SlotCore, table_of,
+    Bound, Control, Definition, Entered, Function, Held, Identity, MaybeEmpty, Open, Retarget, Slot,
+    SlotCore, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;

@@ -51,8 +51,7 @@ mod switch {
     }
 
     pub(crate) fn step() -> Result<(), MemoryError> {
-        let counted =
-            FAILS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let counted = FAILS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if counted == Ok(1) {
             return Err(MemoryError::System {
                 operation: "a step of a test",

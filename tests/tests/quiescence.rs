@@ -174,7 +174,7 @@ fn every_result_is_from_a_live_instance() {
             command.args(["--exact", "every_result_is_from_a_live_instance", "--nocapture"]);
             command
         };
-        let noticed = negative::is_noticed(again, sabotage, 40).unwrap();
+        let noticed = negative::is_noticed_by_chance(again, sabotage, 40).unwrap();
         println!("{sabotage}: {noticed}");
     }
 }
@@ -189,6 +189,7 @@ fn controls() -> Vec<&'static str> {
         "unlinked-readers" => false,
         // It makes calls stale, which is asked elsewhere: see `lifecycle`.
         "in-place-unsettled" => false,
+        "joins-stage" => false,
         // Without a barrier nobody is interrupted inside a thunk, and the freed ones are rarely hit.
         _ => patched && asymmetric,
     })

@@ -146,7 +146,8 @@ impl<'a> Slot<'a> {
 fn text_of(item: &ItemStatic) -> u64 {
     let ItemStatic { ident, ty, expr, .. } = item;
     let text = quote!(#ident: #ty = #expr).to_string();
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The trait object without what every slot demands anyway.

@@ -49,6 +49,8 @@ pub struct Runtime {
     code_written: extern "C" fn(),
     /// Whether the calling thread is in one of its sections, or holds one of its guards.
     is_protected: extern "C" fn() -> bool,
+    /// Whether it would.
+    may_follow: fn(&'static Runtime) -> bool,
     /// From now on it writes through the other. Not where it has begun to write for itself.
     follow: fn(&'static Runtime) -> bool,
     /// Commits changes of a copy that follows this one.
@@ -69,6 +71,7 @@ pub(crate) static OWN: Runtime = Runtime {
     wait_for_readers: wait_for_readers_here,
     code_written: code_written_here,
     is_protected: is_protected_here,
+    may_follow,
     follow,
     commit: commit::commit_here,
     commit_with: commit::commit_with_here,
@@ -90,6 +93,11 @@ fn decide(writer: &'static Runtime) -> *mut Runtime {
         Ok(_) => wanted,
         Err(decided) => decided,
     }
+}
+
+fn may_follow(host: &'static Runtime) -> bool {
+    let decided = WRITER.load(Ordering::Acquire);
+    decided == UNDECIDED || ptr::eq(decided, host)
 }
 
 fn follow(host: &'static Runtime) -> bool {
@@ -126,6 +134,11 @@ pub(crate) fn would_deadlock_in_host() -> bool {
 }
 
 impl Runtime {
+    /// See the field.
+    pub(crate) fn may_follow(&self, host: &'static Self) -> bool {
+        (self.may_follow)(host)
+    }
+
     /// See the field.
     pub(crate) fn begin_to_follow(&self, host: &'static Self) -> bool {
         (self.follow)(host)

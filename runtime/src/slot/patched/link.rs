@@ -166,8 +166,7 @@ impl Pairs {
             let key = copy.identity.key();
             match (host.get(&key), own.get(&key)) {
                 (Some(Declared::Once(slot)), Some(Declared::Once(_))) => {
-                    if let Some((library, host)) =
-                        description_difference(copy.description, slot.description)
+                    if let Some((library, host)) = description_difference(copy.description, slot.description)
                     {
                         return Err(Refused::Differs { slot: slot.name(), library, host });
                     }
@@ -225,11 +224,15 @@ impl Writer {
             return Ok(Linked { slots: 0, ambiguous: pairs.ambiguous });
         }
 
+        if !runtime.may_follow(&OWN) {
+            return Err(Refused::Writes);
+        }
         let prepared = self.prepare_to_link(&of_it, &pairs)?;
         // The last that may be refused.
-        if let Err(refused) = rehearsal::step().map_err(|error| Refused::from(Error::from(error))).and_then(
-            |()| if runtime.begin_to_follow(&OWN) { Ok(()) } else { Err(Refused::Writes) },
-        ) {
+        if let Err(refused) = rehearsal::step()
+            .map_err(|error| Refused::from(Error::from(error)))
+            .and_then(|()| if runtime.begin_to_follow(&OWN) { Ok(()) } else { Err(Refused::Writes) })
+        {
             prepared.joining.into_iter().for_each(|joining| self.give_up(joining));
             return Err(refused);
         }

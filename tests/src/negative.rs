@@ -48,23 +48,3 @@ pub fn is_noticed(command: impl FnOnce() -> Command, sabotage: &str) -> Result<E
     }
     Ok(output.status)
 }
-
-/// As [`is_noticed`], where the workload is a race that chance decides: up to `attempts` children are started.
-///
-/// # Errors
-///
-/// As there.
-pub fn is_noticed_by_chance(
-    mut command: impl FnMut() -> Command,
-    sabotage: &str,
-    attempts: u32,
-) -> Result<ExitStatus, String> {
-    let mut outcome = Err(String::new());
-    for _ in 0..attempts {
-        outcome = is_noticed(&mut command, sabotage);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}

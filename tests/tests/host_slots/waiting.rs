@@ -42,7 +42,7 @@ fn a_call_of_a_library_is_waited_for() {
         eventually("the reader is inside", || INSIDE.load(Ordering::SeqCst));
         let retired = TALLY.replace(Adds(1)).unwrap();
         // Where the wait ends by itself, it ends at once; where it does not, its length proves nothing more.
-        let limit = Duration::from_millis(if sabotaged { 60_000 } else { 50 });
+        let limit = Duration::from_millis(if sabotaged { 20_000 } else { 50 });
         let outcome = retired.wait_timeout(limit);
         LEAVE.store(true, Ordering::SeqCst);
         assert_eq!(reader.join().unwrap(), 7);

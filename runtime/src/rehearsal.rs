@@ -1,7 +1,10 @@
 //! Where tests stop the runtime, or have it fail: so that a race is held open, and each step of a sequence fails once.
 //!
 //! Only with the feature `negative-controls`, as [`crate::sabotage`]. Nothing on a caller's path asks.
-#![cfg_attr(not(patched), allow(dead_code, reason = "the portable backend has no such places"))]
+#![cfg_attr(
+    not(patched),
+    allow(dead_code, unused_imports, reason = "the portable backend has no such places")
+)]
 
 use crate::error::MemoryError;
 

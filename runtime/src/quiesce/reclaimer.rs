@@ -125,13 +125,17 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
         queue.urgent = true;
         let failed = ensure_running(&mut queue);
         WORK.notify_one();
-        // Without a reclaimer, nobody wakes this thread: it tries again.
-        let mut retry = failed.is_some().then(|| now + RETRY);
-        // Nor does that of the program which this library follows, where it may have been deferred.
+        // It may have been deferred in the program that this library follows, whose reclaimer does not wake this thread.
         #[cfg(patched)]
-        if super::linked::hurry_host() {
-            retry = Some(now + GATHER);
-        }
+        let elsewhere = super::linked::hurry_host();
+        #[cfg(not(patched))]
+        let elsewhere = false;
+        // Nor does anybody without a reclaimer: it tries again.
+        let retry = match &failed {
+            _ if elsewhere => Some(now + GATHER),
+            Some(_) => Some(now + RETRY),
+            None => None,
+        };
         queue.waiters += 1;
         (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).min());
         queue.waiters -= 1;

@@ -1,5 +1,6 @@
 //! A plugin whose library calls a slot, or replaces one, while it is loaded: before it can be linked to the program.
 #![deny(unsafe_code)]
+#![cfg(target_os = "linux")]
 
 use hotcall::slot;
 use hotcall_host_slots::early::{EARLY, Early, LATE, Late, REPLACES};

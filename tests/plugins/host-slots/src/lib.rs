@@ -1,6 +1,7 @@
 //! Slots that a program and its plugins share, and the interface of those plugins.
 #![forbid(unsafe_code)]
 
+#[cfg(unix)]
 pub mod early;
 pub mod named;
 

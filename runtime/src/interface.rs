@@ -94,7 +94,7 @@ pub unsafe trait Implements<T>: Interface {
 /// # Safety
 ///
 /// Only `#[dispatch]` and `foreign!` implement it. `Cells` is what
-/// `cells!` gives for the number of methods. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
+/// `cells!` gives for the number of methods. `DEFAULTS` holds the code of each method for the static that `D` gives. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a slot",
     label = "no slot can hold this",
@@ -111,6 +111,9 @@ pub unsafe trait Stubs<D>: Interface {
 
     /// What they begin with.
     const CELLS: Self::Cells;
+
+    /// The code of the slot's default, which is found whatever the instance is said to be.
+    const DEFAULTS: &'static [Code];
 }
 
 /// The code and the destructor of one implementor: hotcall's own vtable.

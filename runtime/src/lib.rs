@@ -72,6 +72,7 @@ mod patched;
 mod plugin;
 mod primitive;
 mod quiesce;
+mod rehearsal;
 mod retired;
 mod sabotage;
 mod slot;

@@ -5,11 +5,14 @@ pub use crate::interface::{Code, Description, Implements, Interface, Method, Stu
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::Patched;
 #[cfg(feature = "negative-controls")]
+pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
+#[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, Definition, Entered, Function, Held, MaybeEmpty, Open, Retarget, Slot, SlotCore, cell_of, table_of,
+    Bound, Control, Definition, Entered, Function, Held, Identity, MaybeEmpty, Open, Retarget, Slot,
+    SlotCore, cell_of, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;

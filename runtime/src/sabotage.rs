@@ -20,6 +20,8 @@ pub enum Sabotage {
     UnlinkedReaders = 5,
     /// An instance of the same type is installed in place, whether or not the slot has settled.
     InPlaceUnsettled = 6,
+    /// What joins a slot takes part in the grace period that the slot waits for already.
+    JoinsStage = 7,
 }
 
 #[cfg(feature = "negative-controls")]

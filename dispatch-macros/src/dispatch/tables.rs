@@ -36,6 +36,13 @@ impl Context<'_> {
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor #receiver> as *const ()))
         });
         let count = self.of.index(methods.len());
+        let defaults = methods.iter().enumerate().map(|(number, method)| {
+            let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
+            quote! {
+                #(#cfgs)*
+                #rt::Code::new(#shim::<#(#generics,)* #interface, #rt::DefaultOf<#definition>> as *const ())
+            }
+        });
         let slot_type = self.slot_type();
         let stubs = self.of.lends_shared().then(|| {
             quote! {
@@ -48,6 +55,7 @@ impl Context<'_> {
                     type Static = #slot_type<#definition>;
                     type Cells = #rt::cells!(#count);
                     const CELLS: Self::Cells = #rt::cells!(empty #count);
+                    const DEFAULTS: &'static [#rt::Code] = &[#(#defaults),*];
                 }
             }
         });

@@ -364,14 +364,21 @@ impl Inner {
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
-    /// Has the library's slots follow those of the same name in the program, before anything of it calls them. How many.
+    /// Has the library's slots follow those of the same declarations in the program, before anything of it calls them. How many.
     #[cfg(patched)]
     fn link(&self, loaded: &Loaded, proof: &Agreed<'_>) -> Result<usize, String> {
         // SAFETY: as in `Library::entry`.
         let entry = unsafe { loaded.entry(&proof.0.header.entry) }?;
-        let slots = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;
-        self.linked.store(slots != 0, Ordering::Relaxed);
-        Ok(slots)
+        let linked = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;
+        self.linked.store(linked.slots != 0, Ordering::Relaxed);
+        let path = self.path.display();
+        for slot in linked.ambiguous {
+            tracing::warn!(
+                target: TARGET, %path, slot,
+                "several declarations cannot be told from it: it stays the library's own, and does not follow the program's"
+            );
+        }
+        Ok(linked.slots)
     }
 
     #[cfg(not(patched))]

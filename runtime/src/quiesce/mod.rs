@@ -25,6 +25,10 @@ pub use section::{Section, Sections, SlowSection, force_pinned_sections, section
 /// guard, which the grace period waits for; or it is the reclaimer, or holds the writers' lock that the
 /// reclaimer needs.
 pub(crate) fn would_deadlock() -> bool {
+    #[cfg(patched)]
+    if linked::would_deadlock_in_host() {
+        return true;
+    }
     section::is_protected() || reclaimer::is_current() || crate::slot::commit::is_writing()
 }
 

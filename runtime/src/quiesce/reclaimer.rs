@@ -125,8 +125,17 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
         queue.urgent = true;
         let failed = ensure_running(&mut queue);
         WORK.notify_one();
-        // Without a reclaimer, nobody wakes this thread: it tries again.
-        let retry = failed.is_some().then(|| now + RETRY);
+        // It may have been deferred in the program that this library follows, whose reclaimer does not wake this thread.
+        #[cfg(patched)]
+        let elsewhere = super::linked::hurry_host();
+        #[cfg(not(patched))]
+        let elsewhere = false;
+        // Nor does anybody without a reclaimer: it tries again.
+        let retry = match &failed {
+            _ if elsewhere => Some(now + GATHER),
+            Some(_) => Some(now + RETRY),
+            None => None,
+        };
         queue.waiters += 1;
         (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).min());
         queue.waiters -= 1;
@@ -137,6 +146,17 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
         }
     }
     true
+}
+
+/// Asks for a grace period now rather than soon.
+#[cfg(patched)]
+pub(crate) fn hurry() {
+    let mut queue = lock(&QUEUE);
+    queue.urgent = true;
+    let failed = ensure_running(&mut queue);
+    drop(queue);
+    WORK.notify_one();
+    report(failed);
 }
 
 /// Starts the reclaimer where there is none. Why that failed.

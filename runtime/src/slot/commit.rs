@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::gated::{Gated, GatedGuard};
 use crate::installed::{Installed, RETIRED};
 use crate::instance::RawInstance;
+#[cfg(patched)]
+use crate::quiesce::linked;
 
 /// What one slot is to hold.
 #[derive(Debug)]
@@ -128,6 +130,23 @@ pub(crate) fn commit_with(
     slot: &'static SlotCore,
     make: impl FnOnce(&Arc<Installed>) -> RawInstance,
 ) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
+    let mut make = Some(make);
+    let mut made = |old: &Arc<Installed>| match make.take() {
+        Some(make) => make(old),
+        None => unreachable!("a commit makes one instance"),
+    };
+    #[cfg(patched)]
+    if let Some(host) = linked::host() {
+        return host.commit_with(slot, &mut made);
+    }
+    commit_with_here(slot, &mut made)
+}
+
+/// The same, by this copy of hotcall.
+pub(crate) fn commit_with_here(
+    slot: &'static SlotCore,
+    make: &mut dyn FnMut(&Arc<Installed>) -> RawInstance,
+) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
     let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
     let mut writing = Writing::begin().map_err(|error| (error, None))?;
     slot.check_is_own().map_err(|error| (error, None))?;
@@ -146,8 +165,17 @@ pub(crate) fn commit_with(
 /// What was replaced, in the order of the changes; or the reason and the changes, none of which took effect.
 pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Vec<Change>)>;
 
-/// Commits many changes: all of them, or none.
+/// Commits many changes: all of them, or none. Where this copy of hotcall follows another, that commits them.
 pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
+    #[cfg(patched)]
+    if let Some(host) = linked::host() {
+        return host.commit(changes);
+    }
+    commit_here(changes)
+}
+
+/// The same, by this copy of hotcall.
+pub(crate) fn commit_here(changes: Vec<Change>) -> Outcome {
     let _span =
         tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
     let mut writing = match Writing::begin() {

@@ -22,6 +22,7 @@ pub(crate) mod backend;
 pub(crate) mod commit;
 mod control;
 mod function;
+pub(crate) mod identity;
 pub(crate) mod inspect;
 #[cfg(not(patched))]
 mod portable_call;
@@ -31,6 +32,7 @@ pub use backend::SlotCore;
 pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
+pub use identity::Identity;
 pub use target::Target;
 
 /// What `#[slot]` says of a static.
@@ -45,6 +47,9 @@ pub unsafe trait Definition: Sized + 'static {
 
     /// The slot's name, with its module's path.
     const NAME: &'static str;
+
+    /// Which declaration this is, in whichever image.
+    const IDENTITY: Identity;
 
     /// The code of the implementor that the slot begins with.
     const TABLE: &'static Table;
@@ -128,7 +133,9 @@ impl<D: Definition> Slot<D> {
     pub const fn __new<T: Sync + 'static>(default: &'static T) -> Self {
         let data = NonNull::from_ref(default).cast();
         let description = const { &<D::Interface as Interface>::DESCRIPTION };
-        let core = SlotCore::new(D::NAME, description, data, D::TABLE, cells_of::<D>);
+        let identity = const { &D::IDENTITY };
+        let defaults = <D::Interface as Stubs<D>>::DEFAULTS;
+        let core = SlotCore::new(D::NAME, identity, description, data, D::TABLE, defaults, cells_of::<D>);
         Self { core, cells: <D::Interface as Stubs<D>>::CELLS, definition: PhantomData }
     }
 

@@ -16,6 +16,7 @@ use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
 use crate::quiesce::reclaimer;
 use crate::slot::commit::{Change, Outcome};
+use crate::slot::identity::Identity;
 use crate::slot::inspect::{Counts, Emitted, News};
 
 /// A cell of the patched backend: here there are none.
@@ -41,9 +42,11 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        _identity: &'static Identity,
         _description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
+        _defaults: &'static [Code],
         _cells: fn() -> &'static [CodeCell],
     ) -> Self {
         Self { installed: AtomicPtr::new(ptr::null_mut()), name, default_data, default_table }

@@ -334,10 +334,13 @@ mod tests {
 
         fn found(&self) -> Vec<u8> {
             let found = notes_of_ours(&self.0);
-            found.into_iter().map(|(at, bytes)| {
-                assert_eq!(bytes, self.0[at..at + 32]);
-                bytes[0]
-            }).collect()
+            found
+                .into_iter()
+                .map(|(at, bytes)| {
+                    assert_eq!(bytes, self.0[at..at + 32]);
+                    bytes[0]
+                })
+                .collect()
         }
     }
 

@@ -76,13 +76,15 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::Arc;
 
+use crate::arena::ExecAddr;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
+use crate::slot::identity::Identity;
 
 pub use cell::CodeCell;
+pub(crate) use link::{Linked, Refused, link, link_here};
 pub use sites::patch_callers;
-pub(crate) use link::link;
 pub use writer::emitted;
 pub(crate) use writer::{Committed, Writer, finish};
 
@@ -102,9 +104,12 @@ pub struct SlotCore {
     /// It follows the slot of this name in the program: see [`link`].
     linked: AtomicBool,
     name: &'static str,
+    identity: &'static Identity,
     description: &'static Description,
     default_data: NonNull<()>,
     default_table: &'static Table,
+    /// The code that stubs run before the first replacement. It ignores `this`, and reads the default of this very slot.
+    defaults: &'static [Code],
     /// Its cells, which stand beside this in the static.
     cells: fn() -> &'static [CodeCell],
 }
@@ -117,9 +122,11 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        identity: &'static Identity,
         description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
+        defaults: &'static [Code],
         cells: fn() -> &'static [CodeCell],
     ) -> Self {
         Self {
@@ -128,9 +135,11 @@ impl SlotCore {
             id: AtomicU32::new(0),
             linked: AtomicBool::new(false),
             name,
+            identity,
             description,
             default_data,
             default_table,
+            defaults,
             cells,
         }
     }
@@ -139,6 +148,11 @@ impl SlotCore {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What a method runs before the first replacement: see `defaults`.
+    fn default_code(&self, method: usize) -> ExecAddr {
+        ExecAddr::new(self.defaults[method].address())
     }
 
     /// The cells of its methods.

@@ -230,22 +230,19 @@ impl Images {
             return Vec::new();
         }
         let images = image::images();
-        let is_new = |image: &&Image| !self.tables.contains(&image.calls.as_ptr().addr());
-        let new: Vec<_> = images.images.iter().filter(is_new).collect();
+        let new: Vec<_> = images.images.iter().filter(|image| !self.knows(image)).collect();
         // Slots first: a call may be of a slot that another image declares.
         let mut regions = Vec::new();
         for image in &new {
             let region = self.add_region(image);
             for slot in slots_of(image, is_ours) {
                 self.own.insert(address_of(slot));
-                let untouched = Untouched { slot, region, calls: Vec::new() };
-                self.untouched.entry(address_of(slot)).or_insert(untouched);
+                self.adopt(slot, region);
             }
             regions.push(region);
         }
         let mut fresh = Vec::new();
         for (image, region) in new.into_iter().zip(regions) {
-            self.tables.push(image.calls.as_ptr().addr());
             let strangers = strangers_of(image, is_ours);
             let own = core::mem::take(&mut self.own);
             let slot_of = |core: usize| {
@@ -253,15 +250,34 @@ impl Images {
                     return None;
                 }
                 // SAFETY: an image whose calls are of this copy's slots stays loaded (see `Library`), and so does one that
-                // is not, until this has looked at it: whoever unloads holds the writers' lock.
+                // is not, while its own runtime's functions are called here.
                 let slot = unsafe { image::slot_at(core) };
                 own.contains(&address_of(slot)).then_some(slot)
             };
-            fresh.extend(self.add_calls(image, region, slot_of));
+            let calls = self.add_calls(image, region, slot_of);
             self.own = own;
+            // A library without a part in this may be linked, or unloaded so that another comes to lie where it lay.
+            if !calls.is_empty() || image.slots.iter().any(is_ours) {
+                self.has_looked_at(image);
+            }
+            fresh.extend(calls);
         }
         self.loads = images.loads;
         fresh
+    }
+
+    /// Whether the sites in it have been found.
+    pub(super) fn knows(&self, image: &Image) -> bool {
+        self.tables.contains(&image.calls.as_ptr().addr())
+    }
+
+    pub(super) fn has_looked_at(&mut self, image: &Image) {
+        self.tables.push(image.calls.as_ptr().addr());
+    }
+
+    /// The cells of a slot that has not been replaced yet are sites of the region.
+    pub(super) fn adopt(&mut self, slot: &'static SlotCore, region: usize) {
+        self.untouched.entry(address_of(slot)).or_insert_with(|| Untouched { slot, region, calls: Vec::new() });
     }
 
     /// Makes a region of an image.

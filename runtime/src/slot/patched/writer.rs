@@ -2,11 +2,13 @@
 //!
 //! Invariant numbers are those of the parent module's head.
 
-mod adopt;
+pub(super) mod adopt;
 mod count;
 mod entry;
 
 use std::sync::Arc;
+
+pub(super) use adopt::Joining;
 
 use super::SlotCore;
 use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
@@ -14,6 +16,7 @@ use crate::arch::{self, Kept};
 use crate::arena::ExecAddr;
 use crate::error::{Error, MemoryError};
 use crate::installed::Installed;
+use crate::quiesce::linked::Runtime;
 use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
@@ -60,7 +63,7 @@ struct SlotState {
 
 /// How far a slot has come since it was last given code of another type. A grace period lies between each two; between the
 /// last two a barrier is enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     /// The `this` words are of another type than `current`. Only where no barrier could be passed.
     Unpublished,
@@ -118,6 +121,10 @@ pub(crate) struct Writer {
     late: Vec<(&'static SlotCore, Found)>,
     /// Between the handlers of a fork: what code memory holds.
     snapshot: Vec<RegionSnapshot>,
+    /// Slots that sites have joined: they enter their next stage a grace period after the next commit.
+    joined: Vec<Advance>,
+    /// Slots of libraries that have no part in this program's and are written here all the same: whose they are.
+    adopted: Vec<(&'static SlotCore, &'static Runtime)>,
     /// In a child whose memory could not be made its own: why nothing can be replaced here.
     refused: Option<String>,
 }
@@ -129,6 +136,8 @@ impl Writer {
             slots: Vec::new(),
             in_place: 0,
             late: Vec::new(),
+            joined: Vec::new(),
+            adopted: Vec::new(),
             snapshot: Vec::new(),
             refused: None,
         }
@@ -191,6 +200,7 @@ impl Writer {
                 advance.push(Advance { index, serial: state.serial });
             }
         }
+        advance.append(&mut self.joined);
         let mut committed = Committed { replaced, unused, advance };
         if sabotage::is(Sabotage::SettleAtOnce) {
             self.advance(&core::mem::take(&mut committed.advance), &mut committed);
@@ -241,15 +251,23 @@ impl Writer {
     /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
         let entry = &self.slots[index].entries[number];
-        let code = ExecAddr::new(new.table().method(entry.method).address());
         let (region, has_calls) = (entry.region, entry.has_calls());
+        let code = ExecAddr::new(new.table().method(entry.method).address());
+        if thunk { self.through_thunk(region, code, new) } else { self.straight(region, has_calls, code) }
+    }
+
+    /// To code that is called with the instance, whatever callers pass.
+    fn through_thunk(&mut self, region: usize, code: ExecAddr, new: &Installed) -> Result<Next, Error> {
         let opened = self.images().regions[region].open();
-        if thunk {
-            let block = opened.heap.allocate(arch::THUNK_LEN)?;
-            let bytes = arch::thunk(block.exec(), new.data().addr(), code);
-            opened.heap.write(&block, bytes.as_bytes());
-            return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
-        }
+        let block = opened.heap.allocate(arch::THUNK_LEN)?;
+        let bytes = arch::thunk(block.exec(), new.data().addr(), code);
+        opened.heap.write(&block, bytes.as_bytes());
+        Ok(Next { target: block.exec(), via: Via::Thunk(block) })
+    }
+
+    /// To code that is called with what callers pass. Only calls need it in reach.
+    fn straight(&mut self, region: usize, has_calls: bool, code: ExecAddr) -> Result<Next, Error> {
+        let opened = self.images().regions[region].open();
         if !has_calls || opened.reaches(code) {
             return Ok(Next { target: code, via: Via::Direct });
         }
@@ -290,9 +308,9 @@ impl Writer {
         index
     }
 
-    /// Makes what was found a site of the entry that it belongs to; that entry's place, and whether it is new. A call on a
-    /// page that could not be remapped is left alone: it goes through its stub.
-    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) -> Option<(usize, bool)> {
+    /// Makes what was found a site of the entry that it belongs to. A call on a page that could not be remapped is left alone: it
+    /// goes through its stub.
+    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) {
         let Found { kind, method, region } = found;
         let call = match kind {
             Kind::Cell(_) => None,
@@ -300,7 +318,7 @@ impl Writer {
                 Some(write) => Some(Call { site, write }),
                 None => {
                     self.images().keep(Kept::Page);
-                    return None;
+                    return;
                 }
             },
         };
@@ -314,7 +332,6 @@ impl Writer {
             (_, Some(call)) => entries[place].add_call(call),
             _ => {}
         }
-        Some((place, known.is_none()))
     }
 
     /// A grace period has passed since these were deferred: each that has not changed since enters its next stage. What is

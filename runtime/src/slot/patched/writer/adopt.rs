@@ -1,100 +1,163 @@
-//! Adopting sites: those of images that are loaded late, and those of libraries that are linked.
+//! Sites that come later than their slot: those of images of this copy of hotcall that were loaded since, and those of
+//! libraries that are linked.
+//!
+//! # What they join
+//!
+//! A site that joins led to its stub, and so to a default's code, which ignores `this`. What it is retargeted to may
+//! read it; and where it lies in a library, its callers pass the library's word, which is stored after it. So:
+//!
+//! 1. A site goes through a thunk when it joins, unless what it goes to reads nothing through `this`: code of a type without
+//!    bytes, or of a slot that was never replaced ([`SlotCore::default_code`]).
+//! 2. With a thunk there, the slot's stage is at most `Published`.
+//! 3. A slot that is joined enters its stage anew: what was deferred before is not in time any more. So its sites go
+//!    straight only after a grace period that began after the joining: it waits for the readers of the site's image, each of
+//!    whom has loaded a word that was stored by then.
 
-use std::sync::Arc;
-
-use super::{Advance, SlotCore, Stage, Writer};
+use super::{Advance, Entry, Next, SlotCore, Stage, Unused, Via, Writer};
+use crate::arena::ExecAddr;
 use crate::error::Error;
-use crate::installed::Installed;
+use crate::quiesce::linked::Runtime;
+use crate::rehearsal;
+use crate::sabotage::{self, Sabotage};
 use crate::slot::backend::sites::Found;
 
+/// Sites that are to join a slot, and where they go. Nothing that a caller can see has changed.
+pub(in super::super) struct Joining {
+    index: usize,
+    entries: Vec<(Entry, Next)>,
+}
+
 impl Writer {
-    /// Calls in images that were loaded since the last commit. They begin with their stubs; those of slots that hold something
-    /// are retargeted now.
+    /// Calls in images that were loaded since the last commit. Those of slots that hold something are retargeted now.
     pub(in super::super) fn adopt_new_images(&mut self) -> Result<(), Error> {
         let fresh = self.images().look();
+        if fresh.is_empty() && self.late.is_empty() {
+            return Ok(());
+        }
         self.late.extend(fresh);
-        while let Some((slot, found)) = self.late.pop() {
-            let adopted = match slot.index() {
-                None => {
-                    self.images().remember(slot, found);
-                    Ok(())
-                }
-                Some(index) => self.adopt(index, found),
-            };
-            if let Err(error) = adopted {
-                self.late.push((slot, found));
-                return Err(error);
-            }
+        let address = |slot: &SlotCore| core::ptr::from_ref(slot).addr();
+        self.late.sort_by_key(|(slot, _)| address(slot));
+        while let Some(&(slot, _)) = self.late.last() {
+            let first = self.late.partition_point(|(other, _)| address(other) < address(slot));
+            let sites: Vec<_> = self.late[first..].iter().map(|(_, found)| *found).collect();
+            self.adopt(slot, &sites)?;
+            self.late.truncate(first);
         }
         Ok(())
     }
 
-    fn adopt(&mut self, index: usize, found: Found) -> Result<(), Error> {
-        match self.slots[index].current.clone() {
-            Some(current) => {
-                let thunk = !current.table().is_zero_sized();
-                self.add_and_retarget(self.slots[index].slot, found, &current, thunk)
-            }
-            None => {
-                let mut entries = core::mem::take(&mut self.slots[index].entries);
-                self.add_site(&mut entries, found);
-                self.slots[index].entries = entries;
-                Ok(())
-            }
-        }
-    }
-
-    /// Makes the branch a site of the slot, which has been registered, and retargets it to what that holds.
-    pub(in super::super) fn add_and_retarget(
-        &mut self,
-        slot: &'static SlotCore,
-        found: Found,
-        holds: &Installed,
-        thunk: bool,
-    ) -> Result<(), Error> {
-        let index = self.register(slot);
-        let mut entries = core::mem::take(&mut self.slots[index].entries);
-        let added = self.add_site(&mut entries, found);
-        self.slots[index].entries = entries;
-        let Some((known, is_new)) = added else { return Ok(()) };
-        if !is_new {
-            // The entry has a target, and its sites' heap reaches the new one too.
-            self.slots[index].entries[known].store();
+    fn adopt(&mut self, slot: &'static SlotCore, sites: &[Found]) -> Result<(), Error> {
+        let Some(index) = slot.index() else {
+            sites.iter().for_each(|site| self.images().remember(slot, *site));
+            return Ok(());
+        };
+        // Those of a slot that was never replaced stay as they were compiled.
+        if self.slots[index].current.is_none() {
+            let mut entries = Vec::new();
+            sites.iter().for_each(|site| self.add_site(&mut entries, *site));
+            self.slots[index].entries.extend(entries);
             return Ok(());
         }
-        match self.next(index, known, holds, thunk) {
-            Ok(next) => {
-                let state = &mut self.slots[index];
-                if thunk && state.stage > Stage::Published {
-                    state.enter(Stage::Published);
+        let joining = self.prepare_to_join(index, sites)?;
+        let advance = self.join(joining);
+        self.joined.extend(advance);
+        Ok(())
+    }
+
+    /// Everything about sites that join a slot that may be refused. The slot has been registered.
+    pub(in super::super) fn prepare_to_join(
+        &mut self,
+        index: usize,
+        sites: &[Found],
+    ) -> Result<Joining, Error> {
+        let mut entries = Vec::new();
+        for &site in sites {
+            rehearsal::step()?;
+            self.add_site(&mut entries, site);
+        }
+        let mut joining = Joining { index, entries: Vec::with_capacity(entries.len()) };
+        for entry in entries {
+            match self.joins_at(index, &entry) {
+                Ok(next) => joining.entries.push((entry, next)),
+                Err(error) => {
+                    self.give_up(joining);
+                    return Err(error);
                 }
-                state.entries[known].retarget(next, &mut Vec::new());
-                Ok(())
             }
-            Err(error) => {
-                self.slots[index].entries.pop();
-                Err(error)
-            }
+        }
+        Ok(joining)
+    }
+
+    /// Invariant 1.
+    fn joins_at(&mut self, index: usize, entry: &Entry) -> Result<Next, Error> {
+        rehearsal::step()?;
+        let state = &self.slots[index];
+        let Some(current) = state.current.clone() else {
+            let code = state.slot.default_code(entry.method);
+            return self.straight(entry.region, entry.has_calls(), code);
+        };
+        let code = ExecAddr::new(current.table().method(entry.method).address());
+        if current.table().is_zero_sized() {
+            self.straight(entry.region, entry.has_calls(), code)
+        } else {
+            self.through_thunk(entry.region, code, &current)
         }
     }
 
-    /// Every slot of this copy of hotcall that has stubs.
-    pub(in super::super) fn own_slots(&mut self) -> impl Iterator<Item = &'static SlotCore> {
-        let untouched: Vec<_> = self.images().untouched().collect();
-        let touched: Vec<_> = self.slots.iter().map(|state| state.slot).collect();
-        untouched.into_iter().chain(touched).filter(|slot| !slot.is_linked())
+    /// Nobody has seen what they were to use.
+    pub(in super::super) fn give_up(&mut self, joining: Joining) {
+        for (entry, next) in joining.entries {
+            self.release(Unused { region: entry.region, via: next.via });
+        }
     }
 
-    /// What a slot holds; nothing while that is the default.
-    pub(in super::super) fn holds(&self, slot: &SlotCore) -> Option<Arc<Installed>> {
-        self.slots[slot.index()?].current.clone()
-    }
-
-    /// From now on `copy` is told what `slot`, which has been registered, holds. What is to advance.
-    pub(in super::super) fn add_copy(&mut self, slot: &SlotCore, copy: &'static SlotCore) -> Option<Advance> {
-        let index = slot.index()?;
+    /// Stores that cannot fail. What is to advance a grace period after the `this` words of all callers were stored.
+    pub(in super::super) fn join(&mut self, joining: Joining) -> Option<Advance> {
+        let Joining { index, entries } = joining;
+        let mut thunk = false;
         let state = &mut self.slots[index];
-        state.copies.push(copy);
+        for (mut entry, next) in entries {
+            thunk |= matches!(next.via, Via::Thunk(_));
+            entry.retarget(next, &mut Vec::new());
+            state.entries.push(entry);
+        }
+        state.current.as_ref()?;
+        // Invariants 2 and 3.
+        let stage = if thunk { state.stage.min(Stage::Published) } else { state.stage };
+        if !(sabotage::is(Sabotage::JoinsStage) && state.stage == stage) {
+            state.enter(stage);
+        }
         Some(Advance { index, serial: state.serial })
+    }
+
+    /// Every slot of this copy of hotcall, and those of `other` that are written here.
+    pub(in super::super) fn slots_of(&mut self, other: &'static Runtime) -> Vec<&'static SlotCore> {
+        let untouched: Vec<_> = self.images().untouched().collect();
+        let all = untouched.into_iter().chain(self.slots.iter().map(|state| state.slot));
+        let is_of_others = |slot: &&SlotCore| {
+            let whose = self.adopted.iter().find(|(adopted, _)| core::ptr::eq(*adopted, *slot));
+            whose.is_some_and(|(_, whose)| !core::ptr::eq(*whose, other))
+        };
+        all.filter(|slot| !is_of_others(slot)).collect()
+    }
+
+    /// From now on a library's slot that follows none is written here, as if it were of this copy of hotcall.
+    pub(in super::super) fn adopt_slot(
+        &mut self,
+        slot: &'static SlotCore,
+        region: usize,
+        owner: &'static Runtime,
+    ) {
+        self.images().adopt(slot, region);
+        if !self.adopted.iter().any(|(known, _)| core::ptr::eq(*known, slot)) {
+            self.adopted.push((slot, owner));
+        }
+    }
+
+    /// From now on `copy` is told what `slot`, which has been registered, holds.
+    pub(in super::super) fn add_copy(&mut self, slot: &SlotCore, copy: &'static SlotCore) {
+        if let Some(index) = slot.index() {
+            self.slots[index].copies.push(copy);
+        }
     }
 }

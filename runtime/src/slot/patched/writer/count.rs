@@ -1,9 +1,12 @@
 //! What the writer has to say of itself: to statistics, to the report, and to tests that disassemble.
 
+use std::sync::Arc;
+
 use super::entry::Via;
 use super::{Region, Writer};
 use crate::arch;
 use crate::error::Error;
+use crate::installed::Installed;
 use crate::slot::commit::Writing;
 use crate::slot::inspect::{Counts, Emitted, News};
 
@@ -38,10 +41,12 @@ impl Writer {
         let mut emitted = Vec::new();
         for state in &self.slots {
             let slot = state.slot.name();
-            let table = state.current.as_ref().map_or(state.slot.default_table(), |current| current.table());
             let data = state.current.as_ref().map_or(0, |current| current.data().addr());
             for entry in &state.entries {
-                let code = table.method(entry.method).address();
+                // Before the first replacement, what runs is not code of the default's table: see `link`.
+                let default = || state.slot.default_code(entry.method).get();
+                let of_current = |current: &Arc<Installed>| current.table().method(entry.method).address();
+                let code = state.current.as_ref().map_or_else(default, of_current);
                 if let Via::Thunk(block) = &entry.via {
                     let (address, length) = (block.exec().get(), block.len());
                     emitted.push(Emitted {

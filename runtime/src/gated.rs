@@ -32,14 +32,13 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-static GATE: RwLock<()> = RwLock::new(());
+#[cfg(target_os = "linux")]
+use crate::sys::fork::Around;
 
-/// How many forks this process is away from the one that was executed.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+static GATE: RwLock<()> = RwLock::new(());
 
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -74,9 +73,19 @@ impl Drop for Past {
     }
 }
 
+/// The gate, around a fork: before everything else, for whoever is past it may need all other locks.
+#[cfg(target_os = "linux")]
+static AROUND_FORK: Around = Around::new(0, close, open, open);
+
+/// From now on, a fork waits until nobody is past the gate.
+pub(crate) fn register_fork() {
+    #[cfg(target_os = "linux")]
+    crate::sys::fork::register(&AROUND_FORK);
+}
+
 /// Closes the gate: waits until nobody is past it. Nothing where this thread is.
 #[cfg(target_os = "linux")]
-pub(crate) fn before_fork() {
+fn close() {
     if DEPTH.get() == 0 {
         CLOSED.set(Some(ManuallyDrop::new(GATE.write().unwrap_or_else(PoisonError::into_inner))));
     }
@@ -86,20 +95,17 @@ pub(crate) fn before_fork() {
 
 /// Opens it, in the parent and in the child.
 #[cfg(target_os = "linux")]
-pub(crate) fn after_fork() {
+fn open() {
     DEPTH.set(DEPTH.get() - 1);
     drop(CLOSED.take().map(ManuallyDrop::into_inner));
 }
 
-/// In the child, before it opens the gate.
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
-}
-
 /// How many forks this process is away from the one that was executed.
 pub(crate) fn forks() -> u32 {
-    FORKS.load(Ordering::Relaxed)
+    #[cfg(target_os = "linux")]
+    return crate::sys::fork::generation();
+    #[cfg(not(target_os = "linux"))]
+    0
 }
 
 /// A lock behind the gate. There may be many; a fork finds all of them free.
@@ -139,11 +145,6 @@ impl<T> Gated<T> {
     /// The value, without the lock: nobody else knows this.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
-    }
-
-    /// Where the value is. For the holder of a guard that it cannot name.
-    pub(crate) fn data_ptr(&self) -> *mut T {
-        self.0.data_ptr()
     }
 }
 

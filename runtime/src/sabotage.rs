@@ -20,6 +20,10 @@ pub enum Sabotage {
     UnlinkedReaders = 5,
     /// An instance of the same type is installed in place, whether or not the slot has settled.
     InPlaceUnsettled = 6,
+    /// After a fork, parent and child write to the code memory that they share.
+    SharedAfterFork = 7,
+    /// Not a mechanism, but a system that refuses: after a fork no code memory can be copied.
+    NoMemoryOfItsOwn = 8,
 }
 
 #[cfg(feature = "negative-controls")]

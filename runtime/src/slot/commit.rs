@@ -57,8 +57,7 @@ impl Writing {
     ///
     /// [`Error::Reentrant`] where this very thread is writing.
     pub(crate) fn begin() -> Result<Self, Error> {
-        #[cfg(target_os = "linux")]
-        crate::sys::fork::register();
+        crate::quiesce::register_fork();
         if WRITING.replace(true) {
             return Err(Error::Reentrant);
         }
@@ -82,33 +81,6 @@ impl core::ops::DerefMut for Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         WRITING.set(false);
-    }
-}
-
-/// In the handlers of a fork. Other writers are kept out: see [`crate::gated`].
-#[cfg(target_os = "linux")]
-pub(crate) fn before_fork() {
-    with_locked_writer(Writer::before_fork);
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_parent() {
-    with_locked_writer(Writer::after_fork_in_parent);
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_child() {
-    with_locked_writer(Writer::after_fork_in_child);
-}
-
-#[cfg(target_os = "linux")]
-fn with_locked_writer(work: impl FnOnce(&mut Writer)) {
-    match Writing::begin() {
-        Ok(mut writing) => work(&mut writing),
-        // SAFETY: this thread has the lock, and is inside the closure of `replace_with`, which it called without
-        // using the writer: nobody touches it until that returns.
-        #[allow(unsafe_code)]
-        Err(_) => work(unsafe { &mut *WRITER.data_ptr() }),
     }
 }
 

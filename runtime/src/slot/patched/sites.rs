@@ -17,7 +17,8 @@ use crate::error::{Error, ImageError, MemoryError};
 use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
 use crate::sys::image::{self, Image, SiteRecord};
-use crate::sys::memory::DualMap;
+use crate::sys::fork::{self, HeldOff};
+use crate::sys::memory::{DualMap, Refusal};
 
 /// What a site is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +51,11 @@ pub(super) struct Region {
     news: Vec<News>,
 }
 
-/// What the code memory of a region holds, from before a fork.
-pub(super) struct RegionSnapshot {
-    maps: Vec<Vec<u8>>,
-    heap: Vec<Vec<u8>>,
-}
-
 /// A region whose pages have been remapped.
 pub(super) struct Opened {
     maps: Vec<DualMap>,
+    /// In which all of `maps` were this process's own: a look at each is spared.
+    epoch: u32,
     code: Range<usize>,
     pub(super) heap: CodeHeap,
     /// By target: the trampoline, and how many sites jump to it.
@@ -68,6 +65,16 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn write_addr(&self, exec: ExecAddr) -> Option<WriteAddr> {
         self.maps.iter().find_map(|map| map.write_addr(exec))
+    }
+
+    /// Makes the pages of the sites this process's own, where a fork has shared them. The sites may be written to for as
+    /// long as forks are held off.
+    pub(super) fn make_own(&mut self, held_off: &HeldOff) -> Result<(), Refusal> {
+        if self.epoch != held_off.epoch() {
+            self.maps.iter_mut().try_for_each(|map| map.make_own(held_off))?;
+            self.epoch = held_off.epoch();
+        }
+        Ok(())
     }
 
     /// Whether every site of the region reaches the target.
@@ -83,8 +90,7 @@ impl Opened {
             return Ok(block.exec());
         }
         let code = arch::trampoline(target);
-        let block = self.heap.allocate(code.as_bytes().len())?;
-        self.heap.write(&block, code.as_bytes());
+        let block = self.heap.emit(code.as_bytes().len(), |_| code)?;
         let exec = block.exec();
         self.trampolines.insert(target.get(), (block, 1));
         Ok(exec)
@@ -117,6 +123,8 @@ impl Region {
     /// Remaps the pages, the first time.
     pub(super) fn open(&mut self) -> Result<&mut Opened, Error> {
         if self.opened.is_none() {
+            // No later than that of any map.
+            let epoch = fork::epoch();
             let over = |pages: &Range<usize>| DualMap::over_image(ExecAddr::new(pages.start), pages.len());
             let mut maps = vec![over(&self.stubs)?];
             // A caller whose page is refused goes through its stub, as before.
@@ -128,7 +136,7 @@ impl Region {
             }));
             let code = self.code.clone();
             self.opened =
-                Some(Opened { maps, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
+                Some(Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
         }
         match &mut self.opened {
             Some(opened) => Ok(opened),
@@ -150,24 +158,6 @@ impl Region {
             chunks: growth.chunks,
         }));
         news
-    }
-
-    /// Before a fork, with writers kept out: what the code memory holds.
-    pub(super) fn snapshot(&self) -> RegionSnapshot {
-        let opened = self.opened.as_ref();
-        RegionSnapshot {
-            maps: opened
-                .map(|opened| opened.maps.iter().map(DualMap::copy_of_contents).collect())
-                .unwrap_or_default(),
-            heap: opened.map(|opened| opened.heap.copy_of_contents()).unwrap_or_default(),
-        }
-    }
-
-    /// In the child: memory of its own, with that content.
-    pub(super) fn privatise(&mut self, snapshot: &RegionSnapshot) -> Result<(), MemoryError> {
-        let Some(opened) = &mut self.opened else { return Ok(()) };
-        opened.maps.iter_mut().zip(&snapshot.maps).try_for_each(|(map, content)| map.privatise(content))?;
-        opened.heap.privatise(&snapshot.heap)
     }
 }
 

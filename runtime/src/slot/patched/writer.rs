@@ -7,7 +7,7 @@ mod adopt;
 use std::sync::Arc;
 
 use super::SlotCore;
-use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
+use super::sites::{Found, Images, Kind, Marks, Region};
 use crate::arch;
 use crate::arena::{Block, ExecAddr, WriteAddr};
 use crate::error::{Error, ImageError, MemoryError};
@@ -16,6 +16,8 @@ use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
 use crate::slot::inspect::{Counts, Emitted, News};
+use crate::sys::fork::{self, HeldOff};
+use crate::sys::memory::Refusal;
 
 /// How the sites of an entry reach the code they are to run.
 #[derive(Debug)]
@@ -153,10 +155,6 @@ pub(crate) struct Writer {
     in_place: u64,
     /// Stubs found in images that were loaded late, not yet looked at.
     late: Vec<(&'static SlotCore, Found)>,
-    /// Between the handlers of a fork: what code memory holds.
-    snapshot: Vec<RegionSnapshot>,
-    /// In a child whose memory could not be made its own: why nothing can be replaced here.
-    refused: Option<String>,
 }
 
 impl Writer {
@@ -166,8 +164,6 @@ impl Writer {
             slots: Vec::new(),
             in_place: 0,
             late: Vec::new(),
-            snapshot: Vec::new(),
-            refused: None,
         }
     }
 
@@ -177,16 +173,14 @@ impl Writer {
 
     /// All changes, or none.
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
-        let plan = match self.prepare(&changes) {
+        let mut plan = match self.prepare(&changes) {
             Ok(plan) => plan,
             Err(error) => return Err((error, changes)),
         };
         let mut unused = Vec::with_capacity(plan.stores.len());
-        // Stores that cannot fail.
-        for Planned { index, number, next } in plan.stores {
-            let state = &mut self.slots[index];
-            state.moves = false;
-            state.entries[number].retarget(next, &mut unused);
+        if let Err(error) = self.store(&mut plan.stores, &mut unused) {
+            self.forget(plan.stores);
+            return Err((error.into(), changes));
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
             core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
@@ -238,23 +232,52 @@ impl Writer {
 
     /// Everything that may be refused. Nothing that a caller can see changes.
     fn prepare(&mut self, changes: &[Change]) -> Result<Plan, Error> {
-        if let Some(reason) = &self.refused {
-            return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
-        }
         self.adopt_new_images()?;
         let mut plan = Plan::with_capacity(changes.len());
         for change in changes {
             if let Err(error) = self.plan(change, &mut plan) {
-                // No thread has seen what the plans took.
-                for Planned { index, number, next } in plan.stores {
-                    self.slots[index].moves = false;
-                    let region = self.slots[index].entries[number].region;
-                    self.release(Unused { region, via: next.via });
-                }
+                self.forget(plan.stores);
                 return Err(error);
             }
         }
         Ok(plan)
+    }
+
+    /// Gives back what the plans took: no thread has seen it.
+    fn forget(&mut self, stores: Vec<Planned>) {
+        for Planned { index, number, next } in stores {
+            self.slots[index].moves = false;
+            let region = self.slots[index].entries[number].region;
+            self.release(Unused { region, via: next.via });
+        }
+    }
+
+    /// Stores what was planned: all of it, or where a fork has shared the sites' memory and it cannot be copied, nothing.
+    ///
+    /// What was stored is taken out of `stores`; what the sites have stopped using goes to `unused`, which has room for it:
+    /// nothing is allocated or freed while forks are held off.
+    fn store(&mut self, stores: &mut Vec<Planned>, unused: &mut Vec<Unused>) -> Result<(), MemoryError> {
+        unused.reserve(stores.len());
+        let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
+        let images = self.images.get_or_insert_with(Images::empty);
+        let mut own = Ok(());
+        for Planned { index, number, .. } in &*stores {
+            let region = self.slots[*index].entries[*number].region;
+            if let Some(opened) = images.regions[region].opened() {
+                own = own.and_then(|()| opened.make_own(&held_off));
+            }
+        }
+        if own.is_ok() {
+            // Stores that cannot fail.
+            for Planned { index, number, next } in stores.drain(..) {
+                let state = &mut self.slots[index];
+                state.moves = false;
+                state.entries[number].retarget(next, unused, &held_off);
+            }
+        }
+        // Only then is anything allocated: what was refused has a text.
+        drop(held_off);
+        own.map_err(Refusal::after_fork)
     }
 
     fn plan(&mut self, change: &Change, plan: &mut Plan) -> Result<(), Error> {
@@ -275,6 +298,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Stores the targets of a slot's entries anew: a site has come to one of them.
+    fn store_again(&mut self, index: usize) -> Result<(), MemoryError> {
+        let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
+        let images = self.images.get_or_insert_with(Images::empty);
+        let mut own = Ok(());
+        for entry in &self.slots[index].entries {
+            if let Some(opened) = images.regions[entry.region].opened() {
+                own = own.and_then(|()| opened.make_own(&held_off));
+            }
+        }
+        if own.is_ok() {
+            for entry in &self.slots[index].entries {
+                if let Some(target) = entry.target {
+                    entry.sites().for_each(|site| site.retarget(target, &held_off));
+                }
+            }
+        }
+        drop(held_off);
+        own.map_err(Refusal::after_fork)
+    }
+
     /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
         let entry = &self.slots[index].entries[number];
@@ -282,9 +326,7 @@ impl Writer {
         let region = entry.region;
         let opened = self.images().regions[region].open()?;
         if thunk {
-            let block = opened.heap.allocate(arch::THUNK_LEN)?;
-            let bytes = arch::thunk(block.exec(), new.data().addr(), code);
-            opened.heap.write(&block, bytes.as_bytes());
+            let block = opened.heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), code))?;
             return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
         }
         if opened.reaches(code) {
@@ -401,7 +443,13 @@ impl Writer {
             }
             match self.next(index, number, current, false) {
                 // Invariant 1: the grace period that this follows began after `this` came to be of the type of `current`.
-                Ok(next) => self.slots[index].entries[number].retarget(next, unused),
+                Ok(next) => {
+                    let mut stores = vec![Planned { index, number, next }];
+                    if self.store(&mut stores, unused).is_err() {
+                        self.forget(stores);
+                        all = false;
+                    }
+                }
                 // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
                 Err(_) => all = false,
             }
@@ -420,24 +468,6 @@ impl Writer {
                 opened.heap.recycle(mark);
             }
         }
-    }
-}
-
-/// Around a fork: see [`crate::sys::fork`].
-impl Writer {
-    pub(crate) fn before_fork(&mut self) {
-        self.snapshot = self.images().regions.iter().map(Region::snapshot).collect();
-    }
-
-    pub(crate) fn after_fork_in_parent(&mut self) {
-        self.snapshot = Vec::new();
-    }
-
-    pub(crate) fn after_fork_in_child(&mut self) {
-        let snapshot = core::mem::take(&mut self.snapshot);
-        let mut regions = self.images().regions.iter_mut().zip(&snapshot);
-        let refused = regions.try_for_each(|(region, snapshot)| region.privatise(snapshot)).err();
-        self.refused = refused.map(|error| error.to_string());
     }
 }
 
@@ -524,9 +554,9 @@ impl Entry {
     }
 
     /// Retargets every site. What they have stopped using goes to `unused`.
-    fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>) {
+    fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>, held_off: &HeldOff) {
         self.target = Some(next.target);
-        self.sites().for_each(|site| site.retarget(next.target));
+        self.sites().for_each(|site| site.retarget(next.target, held_off));
         let via = core::mem::replace(&mut self.via, next.via);
         if !matches!(via, Via::Direct) {
             unused.push(Unused { region: self.region, via });
@@ -535,8 +565,9 @@ impl Entry {
 }
 
 impl Site {
-    /// The atomic store that swaps. `target` is in reach: it was checked, or allocated to be.
-    fn retarget(&self, target: ExecAddr) {
+    /// The atomic store that swaps. `target` is in reach: it was checked, or allocated to be. The site's memory was made this
+    /// process's own, and forks have been held off since.
+    fn retarget(&self, target: ExecAddr, _held_off: &HeldOff) {
         let displacement = arch::displacement(self.exec, target).expect("the target was chosen within reach");
         match self.kind {
             Kind::Stub => arch::retarget(self.exec, self.write, displacement),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Advance, SlotCore, Stage, Writer};
+use super::{Advance, Planned, SlotCore, Stage, Writer};
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::slot::backend::sites::Found;
@@ -61,20 +61,20 @@ impl Writer {
         added?;
         if !is_new {
             // The entry has a target, and its sites' heap reaches the new one too.
-            for entry in &self.slots[index].entries {
-                if let Some(target) = entry.target {
-                    entry.sites().for_each(|site| site.retarget(target));
-                }
-            }
-            return Ok(());
+            return self.store_again(index).map_err(Error::from);
         }
         match self.next(index, known, holds, thunk) {
             Ok(next) => {
+                let mut stores = vec![Planned { index, number: known, next }];
+                if let Err(error) = self.store(&mut stores, &mut Vec::new()) {
+                    self.forget(stores);
+                    self.slots[index].entries.pop();
+                    return Err(error.into());
+                }
                 let state = &mut self.slots[index];
                 if thunk && state.stage > Stage::Published {
                     state.enter(Stage::Published);
                 }
-                state.entries[known].retarget(next, &mut Vec::new());
                 Ok(())
             }
             Err(error) => {

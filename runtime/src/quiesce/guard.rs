@@ -170,13 +170,12 @@ impl Drop for Guard {
         // Release, partner of the Acquire in `wait_until_passed`.
         match (&self.epoch, inherited) {
             (Some(_), false) => {}
-            (Some(_), true) => {
+            (_, true) => {
                 INHERITED.fetch_sub(1, Ordering::Release);
             }
             (None, false) => {
                 ANONYMOUS.fetch_sub(1, Ordering::Release);
             }
-            (None, true) => {}
         }
     }
 }

@@ -31,6 +31,11 @@ pub fn fork(child: impl FnOnce() -> bool) -> Child {
 }
 
 impl Child {
+    /// One that was forked by hand.
+    pub fn of(pid: i32) -> Self {
+        Self(pid)
+    }
+
     /// Waits for the child.
     ///
     /// # Errors

@@ -5,15 +5,15 @@
 //! replaced and defers its release past a grace period.
 
 use core::cell::Cell;
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::SlotCore;
 use super::backend::Writer;
 use super::inspect::News;
+use crate::drain;
 use crate::error::Error;
 use crate::gated::{Gated, GatedGuard};
-use crate::installed::{Installed, RETIRED};
+use crate::installed::Installed;
 use crate::instance::RawInstance;
 
 /// What one slot is to hold.
@@ -134,10 +134,12 @@ pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
 }
 
 fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
-    let count = changes.len();
+    let count = changes.len() as u64;
+    // Before it can be freed: nobody sees more freed than retired.
+    drain::retired(count);
     let result = writing.commit(changes);
-    if result.is_ok() {
-        RETIRED.fetch_add(count as u64, Ordering::Relaxed);
+    if result.is_err() {
+        drain::not_retired(count);
     }
     result
 }

@@ -50,6 +50,8 @@ impl<F: Fn() + Send + Sync> Drop for AtDrop<F> {
 #[slot]
 static OWN: dyn Step = Idle;
 #[slot]
+static FORKS: dyn Step = Idle;
+#[slot]
 static BUSY: dyn Step = Idle;
 
 /// What every child does: call, replace, edit, wait for what it has replaced.
@@ -166,8 +168,8 @@ fn from_a_method_and_a_destructor() {
                     });
                     told.send(child.wait()).unwrap();
                 };
-                drop(OWN.replace(Calls(method)).unwrap());
-                scope.spawn(|| OWN.run(0)).join().unwrap();
+                drop(FORKS.replace(Calls(method)).unwrap());
+                scope.spawn(|| FORKS.run(0)).join().unwrap();
                 tells.recv().unwrap().unwrap();
             });
             // From a destructor that the runtime runs, on its own thread.
@@ -179,8 +181,8 @@ fn from_a_method_and_a_destructor() {
                 });
                 let _ = told.send(child.wait());
             };
-            drop(OWN.replace(AtDrop(destructor)).unwrap());
-            drop(OWN.replace(Idle).unwrap());
+            drop(FORKS.replace(AtDrop(destructor)).unwrap());
+            drop(FORKS.replace(Idle).unwrap());
             tells.recv().unwrap().unwrap();
             assert_eq!(own.run(0), 3);
         }
@@ -238,6 +240,42 @@ fn from_several_threads_and_without_hotcalls_handlers() {
         });
     });
     assert_eq!(forked.into_inner(), 3 * (ROUNDS as u64 / 2));
+}
+
+/// An edit waits, inside, for something that the runtime has to free first, and for another thread; a third thread forks.
+#[test]
+fn a_fork_ends_while_a_closure_waits() {
+    let own: Chain<dyn Step> = chain![Adds(1), Adds(2)].unwrap();
+    let (inside, is_inside) = mpsc::channel();
+    let (forks, is_forked) = (&AtomicBool::new(false), &AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_inside.recv().is_ok() {
+                forks.store(true, Ordering::SeqCst);
+                fork(|| true).wait().unwrap();
+                is_forked.store(true, Ordering::SeqCst);
+            }
+        });
+        for _ in 0..ROUNDS {
+            is_forked.store(false, Ordering::SeqCst);
+            forks.store(false, Ordering::SeqCst);
+            let edited = own.edit(|_| {
+                inside.send(()).unwrap();
+                while !forks.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                let retired = BUSY.replace(Adds(5)).unwrap();
+                // Refused, or ended: not for ever.
+                drop(retired.wait_timeout(Duration::from_secs(60)));
+                std::thread::scope(|scope| drop(scope.spawn(|| FORKS.replace(Idle).map(drop).unwrap())));
+            });
+            drop(edited.unwrap());
+            while !is_forked.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+        drop(inside);
+    });
 }
 
 /// Forks; the child's process, and nothing in the child.

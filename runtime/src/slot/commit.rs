@@ -12,7 +12,7 @@ use super::backend::Writer;
 use super::inspect::News;
 use crate::drain;
 use crate::error::Error;
-use crate::gated::{Gated, GatedGuard};
+use crate::gated::{self, Gated, GatedGuard};
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 
@@ -104,7 +104,7 @@ pub(crate) fn commit_with(
     let mut writing = Writing::begin().map_err(|error| (error, None))?;
     slot.check_is_own().map_err(|error| (error, None))?;
     let old = slot.installed();
-    let change = Change::new(slot, make(&old));
+    let change = Change::new(slot, gated::rest(|| make(&old)));
     let result = commit_locked(&mut writing, vec![change]);
     let news = writing.news();
     drop(writing);

@@ -49,7 +49,8 @@ pub enum MemoryError {
         /// What to change.
         hint: &'static str,
     },
-    /// This process was forked, and could not be given code memory of its own then.
+    /// Since a fork, this process shares code memory with its parent or its child, and could not copy it: it may not be
+    /// written to. Nothing has changed, and the next attempt tries again.
     AfterFork {
         /// What was refused.
         reason: String,
@@ -265,8 +266,8 @@ impl fmt::Display for MemoryError {
             }
             Self::AfterFork { reason } => write!(
                 f,
-                "this process was forked and could not be given code memory of its own, so nothing can be replaced \
-                 in it; calls go on as they were: {reason}"
+                "since a fork, parent and child share code memory, and it could not be copied to be written to; nothing has \
+                 changed, calls go on as they were, and the next attempt tries again: {reason}"
             ),
             Self::Unsupported => f.write_str(
                 "executable arenas need the patched backend on Linux x86-64: build there, without `--cfg hotcall_portable`",

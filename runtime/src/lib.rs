@@ -40,6 +40,7 @@
 //! | call one instance several times | [`Slot::get`] |
 //! | have the old instance back | [`Retired::wait`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
+//! | know that nothing is lost at the end | [`drain`] |
 //! | know what the runtime holds | [`stats`] |
 //!
 //! # Backends
@@ -60,6 +61,7 @@ mod arena;
 mod arena;
 mod batch;
 mod chain;
+mod drain;
 mod error;
 mod gated;
 mod handover;
@@ -92,6 +94,7 @@ pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
+pub use drain::{DrainError, drain};
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;

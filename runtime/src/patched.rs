@@ -32,7 +32,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, ReplaceError};
-use crate::installed::{Installed, RETIRED};
+use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Code, Implements, Interface};
 use crate::quiesce::{Guard, Section, SlowSection, reclaimer};
@@ -254,7 +254,7 @@ impl<I: ?Sized + Interface + Send> Remote<I> {
         };
         // SAFETY: invariants 1 and 2: the swap has taken over the count.
         let old = unsafe { Arc::from_raw(old) };
-        RETIRED.fetch_add(1, Ordering::Relaxed);
+        crate::drain::retired(1);
         let drained = Arc::clone(&old);
         reclaimer::defer(move |past| past.push(drained));
         Ok(Retired::new(old))

@@ -22,6 +22,10 @@ pub enum Sabotage {
     InPlaceUnsettled = 6,
     /// What joins a slot takes part in the grace period that the slot waits for already.
     JoinsStage = 7,
+    /// After a fork, parent and child write to the code memory that they share.
+    SharedAfterFork = 8,
+    /// Not a mechanism, but a system that refuses: after a fork no code memory can be copied.
+    NoMemoryOfItsOwn = 9,
 }
 
 #[cfg(feature = "negative-controls")]

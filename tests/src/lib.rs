@@ -2,3 +2,5 @@
 
 pub mod negative;
 pub mod package;
+#[cfg(target_os = "linux")]
+pub mod forking;

@@ -13,7 +13,7 @@ const VARIABLE: &str = "HOTCALL_SABOTAGE";
 pub const CAUGHT: i32 = 86;
 
 /// All mechanisms that can be switched off, by name.
-pub const ALL: [(&str, Sabotage); 7] = [
+pub const ALL: [(&str, Sabotage); 9] = [
     ("no-quiescence", Sabotage::NoQuiescence),
     ("reuse-at-once", Sabotage::ReuseAtOnce),
     ("settle-at-once", Sabotage::SettleAtOnce),
@@ -21,6 +21,8 @@ pub const ALL: [(&str, Sabotage); 7] = [
     ("unlinked-readers", Sabotage::UnlinkedReaders),
     ("in-place-unsettled", Sabotage::InPlaceUnsettled),
     ("joins-stage", Sabotage::JoinsStage),
+    ("shared-after-fork", Sabotage::SharedAfterFork),
+    ("no-memory-of-its-own", Sabotage::NoMemoryOfItsOwn),
 ];
 
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.

@@ -104,6 +104,12 @@ impl CodeBytes {
     }
 }
 
+impl AsRef<[u8]> for CodeBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 type Assembler = VecAssembler<X64Relocation>;
 
 fn assemble_near_thunk(at: ExecAddr, this: usize, target: ExecAddr) -> Result<Vec<u8>, DynasmError> {

@@ -36,7 +36,7 @@ use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
 use crate::error::Error;
 use crate::gated::{Gated, GatedGuard};
-use crate::installed::{Installed, RETIRED};
+use crate::installed::Installed;
 use crate::quiesce::reclaimer;
 
 /// The elements, in order.
@@ -204,7 +204,7 @@ impl ChainCore {
 
 /// Frees, a grace period from now, what calls may still be running.
 fn retire<T: Send + 'static>(unused: T, gone: List) {
-    RETIRED.fetch_add(gone.len() as u64, Ordering::Relaxed);
+    crate::drain::retired(gone.len() as u64);
     reclaimer::defer(move |past| {
         drop(unused);
         past.extend(gone);

@@ -10,6 +10,7 @@ use super::edit::{Edit, RetiredElements};
 use super::inspect::EmittedChain;
 use super::link::Entries;
 use super::rule::Chainable;
+use crate::gated;
 use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::Instance;
@@ -274,7 +275,8 @@ where
             self.interface(),
             |list| {
                 let mut edit = Edit::new(list.clone());
-                let answer = change(&mut edit);
+                // It changes a list of its own: a fork may come.
+                let answer = gated::rest(|| change(&mut edit));
                 let (new, gone) = edit.finish();
                 let before = ::core::mem::replace(list, new);
                 Ok(((answer, before), gone))

@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::Arc;
 
@@ -125,25 +126,29 @@ pub(crate) fn wait_until_passed(mut pause: impl FnMut()) {
 
 thread_local! {
     /// In the handlers of a fork: the lock, so that the child does not inherit it from a thread that it has not.
-    static FORKING: Cell<Option<RwLockWriteGuard<'static, Option<Collector>>>> = const { Cell::new(None) };
+    ///
+    /// Without a destructor: a thread may fork while its storage is being destroyed.
+    static FORKING: Cell<Option<ManuallyDrop<RwLockWriteGuard<'static, Option<Collector>>>>> =
+        const { Cell::new(None) };
 }
 
 /// Keeps threads from registering until the fork is over.
 pub(crate) fn before_fork() {
-    FORKING.set(Some(write(&COLLECTOR)));
+    FORKING.set(Some(ManuallyDrop::new(write(&COLLECTOR))));
 }
 
 pub(crate) fn after_fork_in_parent() {
-    FORKING.set(None);
+    drop(FORKING.take().map(ManuallyDrop::into_inner));
 }
 
 /// In a forked child: the guards of other threads are gone, those of this one are counted by hand.
 pub(crate) fn after_fork_in_child() {
     INHERITED.store(HELD.try_with(Cell::get).unwrap_or(0), Ordering::Relaxed);
     ANONYMOUS.store(0, Ordering::Relaxed);
-    if let Some(mut collector) = FORKING.take() {
-        // Nobody runs what is left in the old one: its threads are not here.
-        core::mem::forget(collector.replace(Collector::new()));
+    if let Some(mut collector) = FORKING.take().map(ManuallyDrop::into_inner) {
+        // Nobody runs what is left in the old one: its threads are not here. The next is made when it is needed, for the
+        // handlers of a fork do not allocate.
+        core::mem::forget(collector.take());
     }
 }
 
@@ -165,13 +170,12 @@ impl Drop for Guard {
         // Release, partner of the Acquire in `wait_until_passed`.
         match (&self.epoch, inherited) {
             (Some(_), false) => {}
-            (Some(_), true) => {
+            (_, true) => {
                 INHERITED.fetch_sub(1, Ordering::Release);
             }
             (None, false) => {
                 ANONYMOUS.fetch_sub(1, Ordering::Release);
             }
-            (None, true) => {}
         }
     }
 }

@@ -161,7 +161,7 @@ impl Runtime {
 }
 
 extern "C" fn register_fork_here() {
-    crate::sys::fork::register();
+    super::register_fork();
 }
 extern "C" fn wait_for_readers_here() {
     reclaimer::wait_for_readers();

@@ -40,6 +40,30 @@ pub(crate) fn registered_threads() -> usize {
     0
 }
 
+/// Readers, their grace periods and what waits for them, around a fork: after the gate is closed.
+#[cfg(target_os = "linux")]
+static AROUND_FORK: crate::sys::fork::Around =
+    crate::sys::fork::Around::new(1, before_fork, after_fork_in_parent, after_fork_in_child);
+
+/// Keeps what a child inherits of this right: before anything is replaced, deferred or linked.
+pub(crate) fn register_fork() {
+    crate::gated::register_fork();
+    #[cfg(target_os = "linux")]
+    crate::sys::fork::register(&AROUND_FORK);
+}
+
+#[cfg(target_os = "linux")]
+fn before_fork() {
+    reclaimer::before_fork();
+    guard::before_fork();
+}
+
+#[cfg(target_os = "linux")]
+fn after_fork_in_parent() {
+    guard::after_fork_in_parent();
+    reclaimer::after_fork_in_parent();
+}
+
 /// In a forked child: other threads' sections and guards are gone, and the barrier is registered anew.
 #[cfg(target_os = "linux")]
 pub(crate) fn after_fork_in_child() {
@@ -49,4 +73,5 @@ pub(crate) fn after_fork_in_child() {
         crate::sys::barrier::register();
     }
     guard::after_fork_in_child();
+    reclaimer::after_fork_in_child();
 }

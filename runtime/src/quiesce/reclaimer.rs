@@ -15,6 +15,7 @@
 //! instances are dropped outside, in the order in which they were replaced.
 
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -165,8 +166,7 @@ fn ensure_running(queue: &mut Queue) -> Option<std::io::Error> {
         return None;
     }
     // Before there is a thread that a child would not have.
-    #[cfg(target_os = "linux")]
-    crate::sys::fork::register();
+    super::register_fork();
     let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(run);
     queue.running = spawned.is_ok();
     spawned.err()
@@ -191,6 +191,8 @@ pub(crate) fn is_current() -> bool {
 
 fn run() {
     CURRENT.set(true);
+    inherit();
+    while drain_next() {}
     loop {
         // Whatever is deferred is in the queue until it is run: a child that is forked meanwhile has it, too.
         wait_for_work();
@@ -281,28 +283,36 @@ fn wait_for_work() {
 
 thread_local! {
     /// In the handlers of a fork: the lock, held from the first to the last.
-    static FORKING: Cell<Option<MutexGuard<'static, Queue>>> = const { Cell::new(None) };
+    ///
+    /// Without a destructor: a thread may fork while its storage is being destroyed.
+    static FORKING: Cell<Option<ManuallyDrop<MutexGuard<'static, Queue>>>> = const { Cell::new(None) };
 }
 
 /// Keeps the reclaimer out until the fork is over.
 pub(crate) fn before_fork() {
-    FORKING.set(Some(lock(&QUEUE)));
+    FORKING.set(Some(ManuallyDrop::new(lock(&QUEUE))));
 }
 
 pub(crate) fn after_fork_in_parent() {
-    FORKING.set(None);
+    drop(FORKING.take().map(ManuallyDrop::into_inner));
 }
 
-/// The child has no reclaimer yet. What it has inherited waits for a grace period of its own.
+/// The child has no reclaimer yet. What it has inherited waits for that: see [`inherit`].
 pub(crate) fn after_fork_in_child() {
-    let Some(mut queue) = FORKING.take() else { return };
-    let waiting = core::mem::take(&mut queue.waiting);
-    let due = core::mem::take(&mut queue.due);
-    queue.deferred.extend(waiting);
-    queue.deferred.extend(due);
+    let Some(queue) = FORKING.take() else { return };
+    let mut queue = ManuallyDrop::into_inner(queue);
     queue.running = false;
     queue.idle = false;
     queue.waiters = 0;
+}
+
+/// In a child, its reclaimer takes over what the parent's was about to do: it waits for a grace period of the child's.
+fn inherit() {
+    let mut queue = lock(&QUEUE);
+    let mut all: Vec<_> = queue.due.drain(..).collect();
+    all.append(&mut queue.waiting);
+    all.append(&mut queue.deferred);
+    queue.deferred = all;
 }
 
 /// Waits until every guard and every section that was there at the call is gone.

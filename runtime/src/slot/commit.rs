@@ -5,15 +5,15 @@
 //! replaced and defers its release past a grace period.
 
 use core::cell::Cell;
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::SlotCore;
 use super::backend::Writer;
 use super::inspect::News;
+use crate::drain;
 use crate::error::Error;
-use crate::gated::{Gated, GatedGuard};
-use crate::installed::{Installed, RETIRED};
+use crate::gated::{self, Gated, GatedGuard};
+use crate::installed::Installed;
 use crate::instance::RawInstance;
 #[cfg(patched)]
 use crate::quiesce::linked;
@@ -59,8 +59,7 @@ impl Writing {
     ///
     /// [`Error::Reentrant`] where this very thread is writing.
     pub(crate) fn begin() -> Result<Self, Error> {
-        #[cfg(target_os = "linux")]
-        crate::sys::fork::register();
+        crate::quiesce::register_fork();
         if WRITING.replace(true) {
             return Err(Error::Reentrant);
         }
@@ -84,33 +83,6 @@ impl core::ops::DerefMut for Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         WRITING.set(false);
-    }
-}
-
-/// In the handlers of a fork. Other writers are kept out: see [`crate::gated`].
-#[cfg(target_os = "linux")]
-pub(crate) fn before_fork() {
-    with_locked_writer(Writer::before_fork);
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_parent() {
-    with_locked_writer(Writer::after_fork_in_parent);
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_child() {
-    with_locked_writer(Writer::after_fork_in_child);
-}
-
-#[cfg(target_os = "linux")]
-fn with_locked_writer(work: impl FnOnce(&mut Writer)) {
-    match Writing::begin() {
-        Ok(mut writing) => work(&mut writing),
-        // SAFETY: this thread has the lock, and is inside the closure of `replace_with`, which it called without
-        // using the writer: nobody touches it until that returns.
-        #[allow(unsafe_code)]
-        Err(_) => work(unsafe { &mut *WRITER.data_ptr() }),
     }
 }
 
@@ -151,7 +123,7 @@ pub(crate) fn commit_with_here(
     let mut writing = Writing::begin().map_err(|error| (error, None))?;
     slot.check_is_own().map_err(|error| (error, None))?;
     let old = slot.installed();
-    let change = Change::new(slot, make(&old));
+    let change = Change::new(slot, gated::rest(|| make(&old)));
     let result = commit_locked(&mut writing, vec![change]);
     let news = writing.news();
     drop(writing);
@@ -190,10 +162,12 @@ pub(crate) fn commit_here(changes: Vec<Change>) -> Outcome {
 }
 
 fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
-    let count = changes.len();
+    let count = changes.len() as u64;
+    // Before it can be freed: nobody sees more freed than retired.
+    drain::retired(count);
     let result = writing.commit(changes);
-    if result.is_ok() {
-        RETIRED.fetch_add(count as u64, Ordering::Relaxed);
+    if result.is_err() {
+        drain::not_retired(count);
     }
     result
 }

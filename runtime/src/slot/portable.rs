@@ -156,10 +156,6 @@ impl Writer {
         Vec::new()
     }
 
-    pub(crate) fn before_fork(&mut self) {}
-    pub(crate) fn after_fork_in_parent(&mut self) {}
-    pub(crate) fn after_fork_in_child(&mut self) {}
-
     pub(crate) fn counts(&mut self) -> Counts {
         Counts::default()
     }

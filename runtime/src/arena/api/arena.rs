@@ -227,7 +227,13 @@ impl Reservation {
         let Some(block) = self.block.take() else {
             unreachable!("only `commit` takes the block, and it takes `self`")
         };
-        self.shared.heap.lock().write(&block, &bytes);
+        let written = self.shared.heap.lock().write(&block, &bytes);
+        if let Err(error) = written {
+            sites.iter().for_each(|site| self.shared.leave(site.route));
+            // Aborted when `self` is dropped, which it is now.
+            self.block = Some(block);
+            return Err(error.into());
+        }
         Ok(Code::new(Arc::clone(&self.shared), block, bytes.len(), sites))
     }
 

@@ -9,7 +9,7 @@ use super::assembler::{Marked, Placed};
 use super::route::{Route, Shared};
 use super::signature::Signature;
 use super::site::Site;
-use crate::arena::Block;
+use crate::arena::{Block, WriteAddr};
 use crate::error::Error;
 use crate::gated::Gated;
 use crate::quiesce::{Guard, SlowSection, reclaimer, section};
@@ -131,9 +131,14 @@ impl Owner {
         }
         let site = self.site_address(index);
         let route = self.shared.route(site, target)?;
-        let write = self.block.as_ref().and_then(|block| self.shared.heap.lock().write_addr(block, *offset));
-        let write = write.expect("a site lies inside its block");
-        arch::retarget(site, write, route.displacement);
+        let Some(block) = self.block.as_ref() else { unreachable!("only `drop` takes the block") };
+        // Invariant 2: the site lies inside its block.
+        let store = |start: WriteAddr| arch::retarget(site, start.add(*offset), route.displacement);
+        let stored = self.shared.heap.lock().patch(block, store);
+        if let Err(error) = stored {
+            self.shared.leave(route);
+            return Err(error.into());
+        }
         let old = core::mem::replace(&mut *state, State { target, route });
         drop(state);
         section::heavy_barrier();

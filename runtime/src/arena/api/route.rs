@@ -55,9 +55,7 @@ impl Shared {
             Some((block, _)) => block.exec(),
             None => {
                 let code = arch::trampoline(ExecAddr::new(target));
-                let mut heap = self.heap.lock();
-                let block = heap.allocate(code.as_bytes().len())?;
-                heap.write(&block, code.as_bytes());
+                let block = self.heap.lock().emit(code.as_bytes().len(), |_| code)?;
                 let at = block.exec();
                 trampolines.insert(target, (block, 0));
                 at

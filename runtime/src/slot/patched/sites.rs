@@ -15,8 +15,9 @@ use crate::arena::{Block, CodeHeap, ExecAddr, Mark, WriteAddr};
 use crate::error::MemoryError;
 use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
+use crate::sys::fork::{self, HeldOff};
 use crate::sys::image::{self, Image, SlotRecord};
-use crate::sys::memory::DualMap;
+use crate::sys::memory::{DualMap, Refusal};
 
 const NEVER: u8 = 1;
 const ALWAYS: u8 = 2;
@@ -65,15 +66,11 @@ pub(super) struct Region {
     news: Vec<News>,
 }
 
-/// What the code memory of a region holds, from before a fork.
-pub(super) struct RegionSnapshot {
-    maps: Vec<Vec<u8>>,
-    heap: Vec<Vec<u8>>,
-}
-
 /// A region whose pages have been remapped.
 pub(super) struct Opened {
     maps: Vec<DualMap>,
+    /// In which all of `maps` were this process's own: a look at each is spared.
+    epoch: u32,
     code: Range<usize>,
     pub(super) heap: CodeHeap,
     /// By target: the trampoline, and how many sites jump to it.
@@ -83,6 +80,16 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn write_addr(&self, exec: ExecAddr) -> Option<WriteAddr> {
         self.maps.iter().find_map(|map| map.write_addr(exec))
+    }
+
+    /// Makes the pages of the sites this process's own, where a fork has shared them. The sites may be written to for as
+    /// long as forks are held off.
+    pub(super) fn make_own(&mut self, held_off: &HeldOff) -> Result<(), Refusal> {
+        if self.epoch != held_off.epoch() {
+            self.maps.iter_mut().try_for_each(|map| map.make_own(held_off))?;
+            self.epoch = held_off.epoch();
+        }
+        Ok(())
     }
 
     /// Whether every site of the region reaches the target.
@@ -98,8 +105,7 @@ impl Opened {
             return Ok(block.exec());
         }
         let code = arch::trampoline(target);
-        let block = self.heap.allocate(code.as_bytes().len())?;
-        self.heap.write(&block, code.as_bytes());
+        let block = self.heap.emit(code.as_bytes().len(), |_| code)?;
         let exec = block.exec();
         self.trampolines.insert(target.get(), (block, 1));
         Ok(exec)
@@ -141,6 +147,8 @@ impl Region {
     /// through their stubs.
     pub(super) fn open(&mut self) -> &mut Opened {
         self.opened.get_or_insert_with(|| {
+            // No later than that of any map.
+            let epoch = fork::epoch();
             let over = |pages: &Range<usize>| DualMap::over_image(ExecAddr::new(pages.start), pages.len());
             let maps: Vec<_> = self.pages.iter().filter_map(|pages| over(pages).ok()).collect();
             self.news.extend(maps.iter().map(|map| News::PagesMapped {
@@ -149,7 +157,7 @@ impl Region {
                 length: map.exec_range().len(),
             }));
             let code = self.code.clone();
-            Opened { maps, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() }
+            Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() }
         })
     }
 
@@ -167,24 +175,6 @@ impl Region {
             chunks: growth.chunks,
         }));
         news
-    }
-
-    /// Before a fork, with writers kept out: what the code memory holds.
-    pub(super) fn snapshot(&self) -> RegionSnapshot {
-        let opened = self.opened.as_ref();
-        RegionSnapshot {
-            maps: opened
-                .map(|opened| opened.maps.iter().map(DualMap::copy_of_contents).collect())
-                .unwrap_or_default(),
-            heap: opened.map(|opened| opened.heap.copy_of_contents()).unwrap_or_default(),
-        }
-    }
-
-    /// In the child: memory of its own, with that content.
-    pub(super) fn privatise(&mut self, snapshot: &RegionSnapshot) -> Result<(), MemoryError> {
-        let Some(opened) = &mut self.opened else { return Ok(()) };
-        opened.maps.iter_mut().zip(&snapshot.maps).try_for_each(|(map, content)| map.privatise(content))?;
-        opened.heap.privatise(&snapshot.heap)
     }
 }
 

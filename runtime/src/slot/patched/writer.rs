@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) use adopt::Joining;
 
 use super::SlotCore;
-use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
+use super::sites::{Found, Images, Kind, Marks};
 use crate::arch::{self, Kept};
 use crate::arena::ExecAddr;
 use crate::error::{Error, MemoryError};
@@ -20,6 +20,8 @@ use crate::quiesce::linked::Runtime;
 use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
+use crate::sys::fork;
+use crate::sys::memory::Refusal;
 pub use count::emitted;
 use entry::{Call, Entry, Next, Via};
 
@@ -119,14 +121,10 @@ pub(crate) struct Writer {
     in_place: u64,
     /// Calls found in images that were loaded late, not yet looked at.
     late: Vec<(&'static SlotCore, Found)>,
-    /// Between the handlers of a fork: what code memory holds.
-    snapshot: Vec<RegionSnapshot>,
     /// Slots that sites have joined: they enter their next stage a grace period after the next commit.
     joined: Vec<Advance>,
     /// Slots of libraries that have no part in this program's and are written here all the same: whose they are.
     adopted: Vec<(&'static SlotCore, &'static Runtime)>,
-    /// In a child whose memory could not be made its own: why nothing can be replaced here.
-    refused: Option<String>,
 }
 
 impl Writer {
@@ -138,8 +136,6 @@ impl Writer {
             late: Vec::new(),
             joined: Vec::new(),
             adopted: Vec::new(),
-            snapshot: Vec::new(),
-            refused: None,
         }
     }
 
@@ -149,16 +145,14 @@ impl Writer {
 
     /// All changes, or none.
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
-        let plan = match self.prepare(&changes) {
+        let mut plan = match self.prepare(&changes) {
             Ok(plan) => plan,
             Err(error) => return Err((error, changes)),
         };
         let mut unused = Vec::with_capacity(plan.stores.len());
-        // Stores that cannot fail.
-        for Planned { index, number, next } in plan.stores {
-            let state = &mut self.slots[index];
-            state.moves = false;
-            state.entries[number].retarget(next, &mut unused);
+        if let Err(error) = self.store(&mut plan.stores, &mut unused) {
+            self.forget(plan.stores);
+            return Err((error.into(), changes));
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
             core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
@@ -211,23 +205,52 @@ impl Writer {
 
     /// Everything that may be refused. Nothing that a caller can see changes.
     fn prepare(&mut self, changes: &[Change]) -> Result<Plan, Error> {
-        if let Some(reason) = &self.refused {
-            return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
-        }
         self.adopt_new_images()?;
         let mut plan = Plan::with_capacity(changes.len());
         for change in changes {
             if let Err(error) = self.plan(change, &mut plan) {
-                // No thread has seen what the plans took.
-                for Planned { index, number, next } in plan.stores {
-                    self.slots[index].moves = false;
-                    let region = self.slots[index].entries[number].region;
-                    self.release(Unused { region, via: next.via });
-                }
+                self.forget(plan.stores);
                 return Err(error);
             }
         }
         Ok(plan)
+    }
+
+    /// Gives back what the plans took: no thread has seen it.
+    fn forget(&mut self, stores: Vec<Planned>) {
+        for Planned { index, number, next } in stores {
+            self.slots[index].moves = false;
+            let region = self.slots[index].entries[number].region;
+            self.release(Unused { region, via: next.via });
+        }
+    }
+
+    /// Stores what was planned: all of it, or where a fork has shared the sites' memory and it cannot be copied, nothing.
+    ///
+    /// What was stored is taken out of `stores`; what the sites have stopped using goes to `unused`, which has room for it:
+    /// nothing is allocated or freed while forks are held off.
+    fn store(&mut self, stores: &mut Vec<Planned>, unused: &mut Vec<Unused>) -> Result<(), MemoryError> {
+        unused.reserve(stores.len());
+        let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
+        let images = self.images.get_or_insert_with(Images::empty);
+        let mut own = Ok(());
+        for Planned { index, number, .. } in &*stores {
+            let region = self.slots[*index].entries[*number].region;
+            if let Some(opened) = images.regions[region].opened() {
+                own = own.and_then(|()| opened.make_own(&held_off));
+            }
+        }
+        if own.is_ok() {
+            // Stores that cannot fail.
+            for Planned { index, number, next } in stores.drain(..) {
+                let state = &mut self.slots[index];
+                state.moves = false;
+                state.entries[number].retarget(next, unused, &held_off);
+            }
+        }
+        // Only then is anything allocated: what was refused has a text.
+        drop(held_off);
+        own.map_err(Refusal::after_fork)
     }
 
     fn plan(&mut self, change: &Change, plan: &mut Plan) -> Result<(), Error> {
@@ -248,6 +271,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes the sites of the regions this process's own, where a fork has shared them. No other thread forks before the
+    /// writers' lock is given up, so that they stay so.
+    fn make_own(&mut self, regions: impl Iterator<Item = usize>) -> Result<(), MemoryError> {
+        let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
+        let images = self.images.get_or_insert_with(Images::empty);
+        let mut own = Ok(());
+        for region in regions {
+            if let Some(opened) = images.regions[region].opened() {
+                own = own.and_then(|()| opened.make_own(&held_off));
+            }
+        }
+        drop(held_off);
+        own.map_err(Refusal::after_fork)
+    }
+
     /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
         let entry = &self.slots[index].entries[number];
@@ -259,9 +297,7 @@ impl Writer {
     /// To code that is called with the instance, whatever callers pass.
     fn through_thunk(&mut self, region: usize, code: ExecAddr, new: &Installed) -> Result<Next, Error> {
         let opened = self.images().regions[region].open();
-        let block = opened.heap.allocate(arch::THUNK_LEN)?;
-        let bytes = arch::thunk(block.exec(), new.data().addr(), code);
-        opened.heap.write(&block, bytes.as_bytes());
+        let block = opened.heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), code))?;
         Ok(Next { target: block.exec(), via: Via::Thunk(block) })
     }
 
@@ -375,7 +411,13 @@ impl Writer {
             }
             match self.next(index, number, current, false) {
                 // Invariant 1: the grace period that this follows began after `this` came to be of the type of `current`.
-                Ok(next) => self.slots[index].entries[number].retarget(next, unused),
+                Ok(next) => {
+                    let mut stores = vec![Planned { index, number, next }];
+                    if self.store(&mut stores, unused).is_err() {
+                        self.forget(stores);
+                        all = false;
+                    }
+                }
                 // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
                 Err(_) => all = false,
             }
@@ -394,24 +436,6 @@ impl Writer {
                 opened.heap.recycle(mark);
             }
         }
-    }
-}
-
-/// Around a fork: see [`crate::sys::fork`].
-impl Writer {
-    pub(crate) fn before_fork(&mut self) {
-        self.snapshot = self.images().regions.iter().map(Region::snapshot).collect();
-    }
-
-    pub(crate) fn after_fork_in_parent(&mut self) {
-        self.snapshot = Vec::new();
-    }
-
-    pub(crate) fn after_fork_in_child(&mut self) {
-        let snapshot = core::mem::take(&mut self.snapshot);
-        let mut regions = self.images().regions.iter_mut().zip(&snapshot);
-        let refused = regions.try_for_each(|(region, snapshot)| region.privatise(snapshot)).err();
-        self.refused = refused.map(|error| error.to_string());
     }
 }
 

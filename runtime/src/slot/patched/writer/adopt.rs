@@ -20,6 +20,7 @@ use crate::quiesce::linked::Runtime;
 use crate::rehearsal;
 use crate::sabotage::{self, Sabotage};
 use crate::slot::backend::sites::Found;
+use crate::sys::fork;
 
 /// Sites that are to join a slot, and where they go. Nothing that a caller can see has changed.
 pub(in super::super) struct Joining {
@@ -85,6 +86,11 @@ impl Writer {
                 }
             }
         }
+        let regions: Vec<_> = joining.entries.iter().map(|(entry, _)| entry.region).collect();
+        if let Err(error) = self.make_own(regions.into_iter()) {
+            self.give_up(joining);
+            return Err(error.into());
+        }
         Ok(joining)
     }
 
@@ -114,13 +120,20 @@ impl Writer {
     /// Stores that cannot fail. What is to advance a grace period after the `this` words of all callers were stored.
     pub(in super::super) fn join(&mut self, joining: Joining) -> Option<Advance> {
         let Joining { index, entries } = joining;
-        let mut thunk = false;
+        let thunk = entries.iter().any(|(_, next)| matches!(next.via, Via::Thunk(_)));
         let state = &mut self.slots[index];
-        for (mut entry, next) in entries {
-            thunk |= matches!(next.via, Via::Thunk(_));
-            entry.retarget(next, &mut Vec::new());
-            state.entries.push(entry);
+        let known = state.entries.len();
+        let (new, mut nexts): (Vec<_>, Vec<_>) = entries.into_iter().unzip();
+        state.entries.extend(new);
+        // What an entry used before is nothing: it is new. So nothing is allocated or freed while forks are held off.
+        let mut unused = Vec::new();
+        let Some(held_off) = fork::hold_off() else {
+            unreachable!("what is joined was prepared under the same hold of the lock, outside a fork's handlers")
+        };
+        for (entry, next) in state.entries[known..].iter_mut().zip(nexts.drain(..)) {
+            entry.retarget(next, &mut unused, &held_off);
         }
+        drop(held_off);
         state.current.as_ref()?;
         // Invariants 2 and 3.
         let stage = if thunk { state.stage.min(Stage::Published) } else { state.stage };

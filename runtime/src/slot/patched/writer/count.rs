@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::entry::Via;
-use super::{Region, Writer};
+use super::Writer;
+use crate::slot::backend::sites::Region;
 use crate::arch;
 use crate::error::Error;
 use crate::installed::Installed;

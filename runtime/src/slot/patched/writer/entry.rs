@@ -5,6 +5,7 @@ use crate::arch::{self, CallSite};
 use crate::arena::{Block, ExecAddr, WriteAddr};
 use crate::interface::Code;
 use crate::slot::backend::CodeCell;
+use crate::sys::fork::HeldOff;
 
 /// How the sites of an entry reach the code they are to run.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(super) struct Call {
 
 impl Call {
     /// The atomic store that swaps. `target` is in reach: it was checked, or allocated to be.
-    fn retarget(&mut self, target: ExecAddr) {
+    /// The call's memory was made this process's own, and forks have been held off since.
+    fn retarget(&mut self, target: ExecAddr, _held_off: &HeldOff) {
         let displacement =
             arch::call_displacement(self.site, target).expect("the target was chosen within reach");
         self.site.form = arch::retarget_call(self.site, self.write, displacement);
@@ -78,19 +80,19 @@ impl Entry {
         self.call.is_some()
     }
 
-    /// Stores the target that the entry has to every site, those that joined later among them.
-    pub(super) fn store(&mut self) {
+    /// Stores the entry's target to every site.
+    fn store(&mut self, held_off: &HeldOff) {
         let Some(target) = self.target else { return };
         if let Some(cell) = self.cell {
             cell.store(Code::new(core::ptr::with_exposed_provenance(target.get())));
         }
-        self.call.iter_mut().chain(&mut self.others).for_each(|call| call.retarget(target));
+        self.call.iter_mut().chain(&mut self.others).for_each(|call| call.retarget(target, held_off));
     }
 
     /// Retargets every site. What they have stopped using goes to `unused`.
-    pub(super) fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>) {
+    pub(super) fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>, held_off: &HeldOff) {
         self.target = Some(next.target);
-        self.store();
+        self.store(held_off);
         let via = core::mem::replace(&mut self.via, next.via);
         if !matches!(via, Via::Direct) {
             unused.push(Unused { region: self.region, via });

@@ -16,7 +16,8 @@ pub enum Error {
     Image(ImageError),
     /// A library was refused or failed.
     Plugin(PluginError),
-    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`).
+    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`); or a chain was
+    /// edited inside an edit of it; or inside an edit of another chain, whose end that chain's editor waits for.
     Reentrant,
     /// A chain has no element there.
     NoElement {
@@ -243,7 +244,8 @@ impl fmt::Display for Error {
             }
             Self::Reentrant => f.write_str(
                 "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
-                 `batch` or a tracing event of one; begin it after they return",
+                 `batch` or a tracing event of one, nor an edit of a chain inside another edit of it, or where those who \
+                 edit the chain wait for this thread; begin it after they return",
             ),
             Self::SlotOfHost { slot } => write!(
                 f,

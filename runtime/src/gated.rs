@@ -32,7 +32,7 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -41,7 +41,13 @@ static GATE: RwLock<()> = RwLock::new(());
 /// How many forks this process is away from the one that was executed.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
+/// In a child: the thread that forked.
+static SURVIVOR: AtomicUsize = AtomicUsize::new(0);
+static LAST_THREAD: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
+    /// Which thread this is; 0 before it is asked.
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// What the thread got when it passed. Without a destructor: a lock may be needed in those of other storage.
     static PASS: Cell<Option<ManuallyDrop<RwLockReadGuard<'static, ()>>>> = const { Cell::new(None) };
@@ -95,11 +101,30 @@ pub(crate) fn after_fork() {
 #[cfg(target_os = "linux")]
 pub(crate) fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    SURVIVOR.store(this_thread(), Ordering::Relaxed);
 }
 
 /// How many forks this process is away from the one that was executed.
 pub(crate) fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
+}
+
+/// A number for the calling thread that no other has had, here or in the processes that this one was forked from.
+pub(crate) fn this_thread() -> usize {
+    if NUMBER.get() == 0 {
+        NUMBER.set(LAST_THREAD.fetch_add(1, Ordering::Relaxed) + 1);
+    }
+    NUMBER.get()
+}
+
+/// Whether a thread that ran when [`forks`] was `then` is in this process.
+pub(crate) fn is_here(thread: usize, then: u32) -> bool {
+    then == forks() || thread == SURVIVOR.load(Ordering::Relaxed)
+}
+
+/// Whether the calling thread is past the gate.
+pub(crate) fn is_past() -> bool {
+    DEPTH.get() != 0
 }
 
 /// A lock behind the gate. There may be many; a fork finds all of them free.

@@ -20,6 +20,14 @@ pub enum Sabotage {
     UnlinkedReaders = 5,
     /// An instance of the same type is installed in place, whether or not the slot has settled.
     InPlaceUnsettled = 6,
+    /// A wait inside an edit of a chain is not refused.
+    WaitInsideEdit = 20,
+    /// Threads may wait for each other's edits in a circle.
+    TurnsInCircles = 21,
+    /// A mark is taken for a site of whatever code it is shown.
+    AnyMark = 22,
+    /// A mark is taken for a branch whatever has become of the bytes there.
+    AnyBranch = 23,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -69,6 +69,11 @@ pub enum MemoryError {
         /// What the assembler said.
         reason: String,
     },
+    /// A mark is of other code than that which was asked for its site.
+    ForeignMark {
+        /// Where the code begins.
+        code: usize,
+    },
     /// No gap of the address space is near enough.
     NoRoom {
         /// The address that must be reached.
@@ -277,6 +282,11 @@ impl fmt::Display for MemoryError {
                 write!(f, "{length} bytes of code for a reservation of {reserved}: reserve more")
             }
             Self::Assembly { reason } => write!(f, "the code could not be assembled: {reason}"),
+            Self::ForeignMark { code } => write!(
+                f,
+                "the site was not marked in the code at {code:#x}: ask the code that was committed of the assembler that \
+                 made the mark"
+            ),
             Self::NoRoom { near, length, reach } => write!(
                 f,
                 "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
@@ -369,6 +379,7 @@ impl std::error::Error for MemoryError {
             | Self::Unsupported
             | Self::TooLong { .. }
             | Self::Assembly { .. }
+            | Self::ForeignMark { .. }
             | Self::AfterFork { .. } => None,
         }
     }

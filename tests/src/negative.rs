@@ -22,11 +22,19 @@ pub const ALL: [(&str, Sabotage); 6] = [
     ("in-place-unsettled", Sabotage::InPlaceUnsettled),
 ];
 
+/// Those of what is refused while the program runs, each of which one test asks about.
+pub const REFUSALS: [(&str, Sabotage); 4] = [
+    ("wait-inside-edit", Sabotage::WaitInsideEdit),
+    ("turns-in-circles", Sabotage::TurnsInCircles),
+    ("any-mark", Sabotage::AnyMark),
+    ("any-branch", Sabotage::AnyBranch),
+];
+
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().find(|(name, _)| *name == wanted)?;
+    let (name, what) = ALL.iter().chain(&REFUSALS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

@@ -35,7 +35,7 @@ fn build(arena: &Arena, targets: &[F], pad: usize) -> (Code, Vec<Site<F>>) {
     let (ops, marks) = write(&reservation, targets, pad);
     // SAFETY: the code is a function of type `F`.
     let code = unsafe { reservation.commit(ops) }.unwrap();
-    let sites = marks.into_iter().map(|mark| code.site(mark)).collect();
+    let sites = marks.into_iter().map(|mark| code.site(mark).unwrap()).collect();
     (code, sites)
 }
 

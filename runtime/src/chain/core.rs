@@ -123,7 +123,12 @@ impl ChainCore {
     }
 
     /// The caller has the turn.
-    fn take_effect(&self, of: Interface<'_>, new: List, changes: Changes) -> Result<Leaving, (Error, Changes)> {
+    fn take_effect(
+        &self,
+        of: Interface<'_>,
+        new: List,
+        changes: Changes,
+    ) -> Result<Leaving, (Error, Changes)> {
         Program::prepare(new.len());
         // A fork finds the list as it was, or what left it on its way out.
         let _no_fork = gated::pass();

@@ -99,7 +99,9 @@ impl Table {
         }
         // Invariant 2: there is no circle without `other`, so this ends.
         loop {
-            let Some(waits) = self.waiting.iter().find(|one| one.thread.number == thread) else { return false };
+            let Some(waits) = self.waiting.iter().find(|one| one.thread.number == thread) else {
+                return false;
+            };
             match self.editor(waits.chain) {
                 Some(editor) if editor == other => return true,
                 Some(editor) => thread = editor,
@@ -178,5 +180,6 @@ pub(super) fn is_mine(chain: usize) -> bool {
 /// Whether the calling thread edits any chain: destructors that the reclaimer runs may wait for it.
 pub(crate) fn is_editing() -> bool {
     let me = gated::this_thread();
-    !sabotage::is(Sabotage::WaitInsideEdit) && TABLE.lock().turns.iter().any(|(_, thread)| thread.number == me)
+    !sabotage::is(Sabotage::WaitInsideEdit)
+        && TABLE.lock().turns.iter().any(|(_, thread)| thread.number == me)
 }

@@ -74,6 +74,13 @@ fn a_site_of_its_own() {
 fn what_is_refused_says_why() {
     let arena = Arena::anywhere().unwrap();
     let (small, other) = (arena.reserve(16).unwrap(), arena.reserve(16).unwrap());
+    for len in [usize::MAX, 1 << 40] {
+        let refused = arena.reserve(len).unwrap_err();
+        assert!(
+            matches!(refused, Error::Memory(MemoryError::NoRoom { length, .. }) if length == len),
+            "{refused}"
+        );
+    }
     let mut ops = small.assembler();
     ops.extend([0x90; 17]);
     // SAFETY: never run.

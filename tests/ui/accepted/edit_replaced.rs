@@ -20,4 +20,6 @@ fn take(list: &mut hotcall::Edit<dyn Effect>, other: &mut hotcall::Edit<dyn Effe
     other.push(Gain(1.0));
 }
 
-fn main() {}
+fn main() {
+    let _chain: Chain<dyn Effect> = Chain::EMPTY;
+}

@@ -21,4 +21,6 @@ fn take(list: &mut hotcall::Edit<dyn Effect>, other: &mut hotcall::Edit<dyn Effe
     *list = *other;
 }
 
-fn main() {}
+fn main() {
+    let _chain: Chain<dyn Effect> = Chain::EMPTY;
+}

@@ -87,8 +87,12 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// Where the arena had to grow and could not.
+    /// Where the arena had to grow and could not; [`MemoryError::NoRoom`] where `len` is more than a branch reaches.
     pub fn reserve(&self, len: usize) -> Result<Reservation, Error> {
+        if len > arch::REACH {
+            // No end of it would reach the other; and memory for it would have to be found.
+            return Err(self.shared.no_room(len).into());
+        }
         let block = self.shared.heap.lock().allocate(len.max(1))?;
         Ok(Reservation { shared: Arc::clone(&self.shared), block: Some(block), identity: Identity::new() })
     }

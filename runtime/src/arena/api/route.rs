@@ -65,11 +65,10 @@ impl Shared {
         };
         let Some(displacement) = arch::displacement(site, at) else {
             // The arena's own parts are too far apart.
-            let no_room = MemoryError::NoRoom { near: self.near, length: 1, reach: arch::REACH };
             let unused = Self::take_if_unused(&mut trampolines, target);
             drop(trampolines);
             self.heap.release(unused);
-            return Err(no_room.into());
+            return Err(self.no_room(1).into());
         };
         if let Some((_, sites)) = trampolines.get_mut(&target) {
             *sites += 1;
@@ -96,6 +95,10 @@ impl Shared {
             return None;
         }
         trampolines.remove(&target).map(|(block, _)| block)
+    }
+
+    pub(super) fn no_room(&self, length: usize) -> MemoryError {
+        MemoryError::NoRoom { near: self.near, length, reach: arch::REACH }
     }
 
     pub(super) fn trampolines(&self) -> usize {

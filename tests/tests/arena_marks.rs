@@ -59,7 +59,7 @@ fn a_branch_that_is_gone_is_refused() -> bool {
     let reservation = arena.reserve(64).unwrap();
     let (mut ops, _) = jump::<Plain>(&reservation, plain);
     *ops = VecAssembler::new(reservation.address().addr());
-    hotcall::dynasmrt::DynasmApi::extend(&mut *ops, [0xc3; 16]);
+    ops.extend([0xc3; 16]);
     is_refused(commit(reservation, ops))
 }
 

@@ -149,7 +149,8 @@ fn a_destructor_inside_an_edit_calls_back() {
         fn note(&self, _: &mut Vec<u32>) {}
     }
     static RAN: AtomicUsize = AtomicUsize::new(0);
-    let (rack, other): (Arc<Chain<dyn Effect>>, Arc<Chain<dyn Effect>>) = Default::default();
+    let rack: Arc<Chain<dyn Effect>> = Arc::default();
+    let other: Arc<Chain<dyn Effect>> = Arc::default();
     let make = || {
         let (rack, other) = (Arc::clone(&rack), Arc::clone(&other));
         AtEnd(move || {

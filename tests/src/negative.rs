@@ -22,10 +22,12 @@ pub const ALL: [(&str, Sabotage); 6] = [
     ("in-place-unsettled", Sabotage::InPlaceUnsettled),
 ];
 
-/// Those of what is refused while the program runs, each of which one test asks about.
-pub const REFUSALS: [(&str, Sabotage); 4] = [
+/// Those of edits and marks, each of which one test asks about.
+pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
     ("wait-inside-edit", Sabotage::WaitInsideEdit),
     ("turns-in-circles", Sabotage::TurnsInCircles),
+    ("turns-left-behind", Sabotage::TurnsLeftBehind),
+    ("edit-past-the-gate", Sabotage::EditPastTheGate),
     ("any-mark", Sabotage::AnyMark),
     ("any-branch", Sabotage::AnyBranch),
 ];
@@ -34,7 +36,7 @@ pub const REFUSALS: [(&str, Sabotage); 4] = [
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&REFUSALS).find(|(name, _)| *name == wanted)?;
+    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

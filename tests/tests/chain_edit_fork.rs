@@ -2,10 +2,12 @@
 #![allow(missing_docs)]
 #![cfg(target_os = "linux")]
 
-use std::sync::Barrier;
+use std::process::Command;
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::{Duration, Instant};
 
 use hotcall::{Chain, Error, Patched, WaitError, chain, dispatch};
+use hotcall_tests::negative;
 
 #[dispatch]
 trait Work: Send + Sync {
@@ -19,6 +21,11 @@ impl Work for Plus {
     }
 }
 
+/// Where a mechanism is switched off nothing ends, and no time is enough; else no time is needed.
+fn patience() -> Duration {
+    Duration::from_secs(if negative::sabotaged().is_some() { 2 } else { 60 })
+}
+
 /// What `work` says in a child; it is killed where it hangs.
 fn in_a_child(work: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child only works on chains and slots, and ends with `_exit`.
@@ -28,7 +35,7 @@ fn in_a_child(work: impl FnOnce() -> bool) -> bool {
         // SAFETY: it ends the process.
         unsafe { libc::_exit(i32::from(!right)) }
     }
-    let (deadline, mut status) = (Instant::now() + Duration::from_secs(60), 0);
+    let (deadline, mut status) = (Instant::now() + patience(), 0);
     // SAFETY: `status` is valid for the call.
     while unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == 0 {
         if Instant::now() >= deadline {
@@ -40,34 +47,74 @@ fn in_a_child(work: impl FnOnce() -> bool) -> bool {
     status == 0
 }
 
-/// Held open: one thread is inside an edit, and waits there for a thread that replaces; another forks meanwhile.
+/// One thread is inside an edit; another forks meanwhile, and the edit ends when that is over. Whether the fork comes back and
+/// the child edits the chain.
+fn a_fork_inside_an_edit_ends() -> bool {
+    let chain: Arc<Chain<dyn Work>> = Arc::new(chain![Plus(1)].unwrap());
+    let inside = Arc::new(Barrier::new(2));
+    let (say_forked, forked) = mpsc::channel();
+    let (of_editor, at) = (Arc::clone(&chain), Arc::clone(&inside));
+    // Not joined where it does not end.
+    let editor = std::thread::spawn(move || {
+        let edited = of_editor.edit(|list| {
+            list.push(Plus(10));
+            at.wait();
+            forked.recv_timeout(patience()).unwrap_or(false)
+        });
+        edited.unwrap().0
+    });
+    inside.wait();
+    // Its editor is not there.
+    let right = in_a_child(|| chain.push(Plus(100)).is_ok() && chain.run(0) == 101 && chain.len() == 2);
+    let _ = say_forked.send(right);
+    editor.join().unwrap() && chain.run(0) == 11
+}
+
 #[test]
-fn a_fork_waits_for_no_edit() {
+fn what_an_edit_and_a_fork_owe_each_other_is_missed_without_it() {
+    // What it says is switched off from here on.
+    let sabotaged = negative::sabotaged().is_some();
+    let right = a_fork_inside_an_edit_ends();
+    if sabotaged {
+        std::process::exit(if right { 0 } else { negative::CAUGHT });
+    }
+    assert!(right);
+    for sabotage in ["turns-left-behind", "edit-past-the-gate"] {
+        let again = || {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args([
+                "--exact",
+                "what_an_edit_and_a_fork_owe_each_other_is_missed_without_it",
+                "--nocapture",
+            ]);
+            command
+        };
+        println!("{sabotage}: {}", negative::is_noticed(again, sabotage, 1).unwrap());
+    }
+}
+
+/// A wait inside an edit is refused, or has nothing to wait for, whoever forks meanwhile.
+#[test]
+fn a_wait_inside_an_edit_and_a_fork_elsewhere() {
     let chain: Chain<dyn Work> = chain![Plus(1)].unwrap();
     let handle: Patched<dyn Work> = Patched::new(Plus(1));
     let remote = handle.remote();
     let (inside, forked) = (Barrier::new(2), Barrier::new(2));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let edited = chain.edit(|list| {
-                list.push(Plus(10));
+            let edited = chain.edit(|_| {
                 inside.wait();
-                // The fork is over before the edit is.
+                let answer = remote.replace(Plus(2)).unwrap().wait();
                 forked.wait();
-                let refused = remote.replace(Plus(2)).unwrap().wait_timeout(Duration::from_secs(60));
-                assert!(matches!(refused.map(drop), Err(WaitError::WouldDeadlock(_)) | Ok(())));
+                matches!(answer.map(drop), Err(WaitError::WouldDeadlock(_)) | Ok(()))
             });
-            drop(edited.unwrap());
+            assert!(edited.unwrap().0);
         });
         inside.wait();
-        let right = in_a_child(|| {
-            // Its editor is not here.
-            chain.push(Plus(100)).is_ok() && chain.run(0) == 101 && chain.len() == 2
-        });
-        assert!(right);
+        assert!(in_a_child(|| chain.push(Plus(100)).is_ok()));
         forked.wait();
     });
-    assert_eq!((chain.run(0), handle.run(0)), (11, 2));
+    assert_eq!((chain.run(0), handle.run(0)), (1, 2));
 }
 
 /// The thread that forks edits a chain itself, and goes on with it in both processes.

@@ -43,6 +43,7 @@ use crate::error::Error;
 use crate::gated::{self, Gated};
 use crate::installed::{Installed, RETIRED, drop_each};
 use crate::quiesce::reclaimer;
+use crate::sabotage::{self, Sabotage};
 
 /// The elements, in order.
 pub(super) type List = Vec<Arc<Installed>>;
@@ -111,7 +112,9 @@ impl ChainCore {
         let turn = Turn::begin(self.address())?;
         let list = Changes::of(&self.state.lock().list);
         // The user's code, without a lock.
+        let kept_out = sabotage::is(Sabotage::EditPastTheGate).then(gated::pass);
         let (answer, changes) = change(list)?;
+        drop(kept_out);
         let new = changes.list();
         let outcome = self.take_effect(of, new, changes);
         // Before whatever is dropped here: its destructors find the chain free.

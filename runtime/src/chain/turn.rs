@@ -46,7 +46,7 @@ impl Thread {
     }
 
     fn is_here(self) -> bool {
-        gated::is_here(self.number, self.forks)
+        gated::is_here(self.number, self.forks) || sabotage::is(Sabotage::TurnsLeftBehind)
     }
 }
 

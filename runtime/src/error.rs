@@ -16,7 +16,8 @@ pub enum Error {
     Image(ImageError),
     /// A library was refused or failed.
     Plugin(PluginError),
-    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`).
+    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`); or a chain was
+    /// edited inside an edit of it; or inside an edit of another chain, whose end that chain's editor waits for.
     Reentrant,
     /// A chain has no element there.
     NoElement {
@@ -68,6 +69,11 @@ pub enum MemoryError {
     Assembly {
         /// What the assembler said.
         reason: String,
+    },
+    /// A mark is of other code than that which was asked for its site.
+    ForeignMark {
+        /// Where the code begins.
+        code: usize,
     },
     /// No gap of the address space is near enough.
     NoRoom {
@@ -244,7 +250,8 @@ impl fmt::Display for Error {
             }
             Self::Reentrant => f.write_str(
                 "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
-                 `batch` or a tracing event of one; begin it after they return",
+                 `batch` or a tracing event of one, nor an edit of a chain inside another edit of it, or where those who \
+                 edit the chain wait for this thread; begin it after they return",
             ),
             Self::SlotOfHost { slot } => write!(
                 f,
@@ -276,6 +283,11 @@ impl fmt::Display for MemoryError {
                 write!(f, "{length} bytes of code for a reservation of {reserved}: reserve more")
             }
             Self::Assembly { reason } => write!(f, "the code could not be assembled: {reason}"),
+            Self::ForeignMark { code } => write!(
+                f,
+                "the site was not marked in the code at {code:#x}: ask the code that was committed of the assembler that \
+                 made the mark"
+            ),
             Self::NoRoom { near, length, reach } => write!(
                 f,
                 "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
@@ -368,6 +380,7 @@ impl std::error::Error for MemoryError {
             | Self::Unsupported
             | Self::TooLong { .. }
             | Self::Assembly { .. }
+            | Self::ForeignMark { .. }
             | Self::AfterFork { .. } => None,
         }
     }

@@ -99,8 +99,8 @@ thread_local! {
     static ME: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A number for the calling thread that no other thread of this process, and of those that it was forked from, has.
-fn me() -> u32 {
+/// A number for the calling thread that no other has had, here or in the processes that this one was forked from.
+pub(crate) fn me() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     if ME.get() == 0 {
         ME.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
@@ -256,6 +256,16 @@ pub(crate) fn forks() -> u32 {
     return crate::sys::fork::generation();
     #[cfg(not(target_os = "linux"))]
     0
+}
+
+/// Whether a thread that ran when [`forks`] was `then` is in this process.
+pub(crate) fn is_here(thread: u32, then: u32) -> bool {
+    then == forks() || thread == SURVIVOR.load(Ordering::Relaxed)
+}
+
+/// Whether the calling thread is past the gate.
+pub(crate) fn is_past() -> bool {
+    DEPTH.get() != 0
 }
 
 /// A holder: the process in which it locked, and the thread.

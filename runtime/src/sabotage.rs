@@ -26,6 +26,18 @@ pub enum Sabotage {
     SharedAfterFork = 8,
     /// Not a mechanism, but a system that refuses: after a fork no code memory can be copied.
     NoMemoryOfItsOwn = 9,
+    /// A wait inside an edit of a chain is not refused.
+    WaitInsideEdit = 20,
+    /// Threads may wait for each other's edits in a circle.
+    TurnsInCircles = 21,
+    /// A turn stays taken in a child that has not the thread which took it.
+    TurnsLeftBehind = 24,
+    /// An edit keeps forks waiting while the user's closure runs.
+    EditPastTheGate = 25,
+    /// A mark is taken for a site of whatever code it is shown.
+    AnyMark = 22,
+    /// A mark is taken for a branch whatever has become of the bytes there.
+    AnyBranch = 23,
 }
 
 #[cfg(feature = "negative-controls")]

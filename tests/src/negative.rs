@@ -25,11 +25,21 @@ pub const ALL: [(&str, Sabotage); 9] = [
     ("no-memory-of-its-own", Sabotage::NoMemoryOfItsOwn),
 ];
 
+/// Those of edits and marks, each of which one test asks about.
+pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
+    ("wait-inside-edit", Sabotage::WaitInsideEdit),
+    ("turns-in-circles", Sabotage::TurnsInCircles),
+    ("turns-left-behind", Sabotage::TurnsLeftBehind),
+    ("edit-past-the-gate", Sabotage::EditPastTheGate),
+    ("any-mark", Sabotage::AnyMark),
+    ("any-branch", Sabotage::AnyBranch),
+];
+
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().find(|(name, _)| *name == wanted)?;
+    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

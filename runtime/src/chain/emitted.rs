@@ -177,6 +177,13 @@ impl Drop for Program {
 type Trampolines = HashMap<usize, usize>;
 
 impl Program {
+    /// Finds out, before a lock is held, what may take a while and be reported.
+    pub(super) fn prepare(elements: usize) {
+        if elements >= 2 {
+            fork::can_register();
+        }
+    }
+
     /// The program for `list`, and the entry points. `before` is that of another list of the same interface.
     pub(super) fn new(
         rules: &'static [MethodRule],

@@ -23,13 +23,16 @@ pub use section::{Section, Sections, SlowSection, force_pinned_sections, section
 
 /// Whether a wait for a grace period would never end on the calling thread: it is inside a call or holds a
 /// guard, which the grace period waits for; or it is the reclaimer, or holds the writers' lock that the
-/// reclaimer needs.
+/// reclaimer needs; or it edits a chain, which a destructor that the reclaimer runs may wait to edit.
 pub(crate) fn would_deadlock() -> bool {
     #[cfg(patched)]
     if linked::would_deadlock_in_host() {
         return true;
     }
-    section::is_protected() || reclaimer::is_current() || crate::slot::commit::is_writing()
+    section::is_protected()
+        || reclaimer::is_current()
+        || crate::slot::commit::is_writing()
+        || crate::chain::is_editing()
 }
 
 /// How many threads have a record of their own.

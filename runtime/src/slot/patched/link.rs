@@ -40,13 +40,13 @@
 //!    after its `this` word was stored: until then its sites go to code that ignores `this`, or through thunks (see
 //!    [`super::writer::adopt`]).
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::SlotCore;
-use super::sites::{Found, Region, is_ours};
+use super::sites::{Found, Region, address_of, is_ours};
 use super::writer::{Committed, Joining, Writer};
 use crate::error::Error;
 use crate::installed::Installed;
@@ -66,6 +66,8 @@ pub(crate) struct Linked {
     pub(crate) slots: usize,
     /// Slots that follow none, because two declarations have one identity.
     pub(crate) ambiguous: Vec<&'static str>,
+    /// Slots that follow none, although the program has one of the name: it is declared in another place or way.
+    pub(crate) other_sources: Vec<&'static str>,
 }
 
 /// Why a library cannot be linked.
@@ -119,7 +121,7 @@ pub(crate) fn link_here(address: usize, from: &'static Runtime) -> Result<Linked
     writing.link(address, from)
 }
 
-/// A slot of a library, the slot of the program's that it is to follow, and the slots' stubs.
+/// A slot of the program's, and one of a library's that is to follow it.
 struct Pair {
     slot: &'static SlotCore,
     copy: &'static SlotCore,
@@ -129,7 +131,10 @@ struct Pair {
 #[derive(Default)]
 struct Pairs {
     pairs: Vec<Pair>,
+    /// By the copy's address: what it follows.
+    followed: HashMap<usize, &'static SlotCore>,
     ambiguous: Vec<&'static str>,
+    other_sources: Vec<&'static str>,
 }
 
 /// A slot, or more than one of the identity.
@@ -159,6 +164,7 @@ fn by_identity(slots: impl Iterator<Item = &'static SlotCore>) -> HashMap<Key, D
 impl Pairs {
     /// Invariant 1.
     fn of(host: Vec<&'static SlotCore>, library: &[&'static SlotCore]) -> Result<Self, Refused> {
+        let names: HashSet<_> = host.iter().map(|slot| slot.identity.name()).collect();
         let host = by_identity(host.into_iter());
         let own = by_identity(library.iter().copied());
         let mut pairs = Self::default();
@@ -170,26 +176,33 @@ impl Pairs {
                     {
                         return Err(Refused::Differs { slot: slot.name(), library, host });
                     }
+                    pairs.followed.insert(address_of(copy), slot);
                     pairs.pairs.push(Pair { slot, copy });
                 }
                 (Some(_), _) => pairs.ambiguous.push(copy.name()),
+                (None, _) if names.contains(&copy.identity.name()) => pairs.other_sources.push(copy.name()),
                 (None, _) => {}
             }
         }
         Ok(pairs)
     }
 
+    fn linked(self) -> Linked {
+        let Self { pairs, ambiguous, other_sources, .. } = self;
+        Linked { slots: pairs.len(), ambiguous, other_sources }
+    }
+
     /// What a library's slot follows.
     fn followed(&self, copy: &SlotCore) -> Option<&'static SlotCore> {
-        self.pairs.iter().find(|pair| core::ptr::eq(pair.copy, copy)).map(|pair| pair.slot)
+        self.followed.get(&address_of(copy)).copied()
     }
 }
 
 /// The slots of records, each once.
 fn slots_of(records: &[&'static SiteRecord]) -> Vec<&'static SlotCore> {
     let mut slots: Vec<_> = records.iter().map(|record| (record.slot)()).collect();
-    slots.sort_unstable_by_key(|slot| core::ptr::from_ref(*slot).addr());
-    slots.dedup_by_key(|slot| core::ptr::from_ref(*slot).addr());
+    slots.sort_unstable_by_key(|slot| address_of(slot));
+    slots.dedup_by_key(|slot| address_of(slot));
     slots
 }
 
@@ -221,7 +234,7 @@ impl Writer {
         let records: Vec<_> = of_it.iter().flat_map(|(_, records)| records.iter().copied()).collect();
         let pairs = Pairs::of(self.slots_of(from), &slots_of(&records))?;
         if pairs.pairs.is_empty() {
-            return Ok(Linked { slots: 0, ambiguous: pairs.ambiguous });
+            return Ok(pairs.linked());
         }
 
         if !runtime.may_follow(&OWN) {
@@ -240,7 +253,7 @@ impl Writer {
             self.images().has_looked_at(image);
         }
         self.publish_links(prepared, &pairs, runtime);
-        Ok(Linked { slots: pairs.pairs.len(), ambiguous: pairs.ambiguous })
+        Ok(pairs.linked())
     }
 
     /// Everything that may be refused. Nothing that a caller can see changes (invariant 2).

@@ -297,6 +297,10 @@ impl Images {
     }
 }
 
+pub(super) fn address_of(slot: &SlotCore) -> usize {
+    ptr::from_ref(slot).addr()
+}
+
 /// Whether the stub was compiled with this copy of hotcall.
 pub(super) fn is_ours(record: &SiteRecord) -> bool {
     ptr::fn_addr_eq(record.runtime, image::runtime_anchor as extern "C" fn() -> _)

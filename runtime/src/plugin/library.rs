@@ -378,6 +378,12 @@ impl Inner {
                 "several declarations cannot be told from it: it stays the library's own, and does not follow the program's"
             );
         }
+        for slot in linked.other_sources {
+            tracing::warn!(
+                target: TARGET, %path, slot,
+                "it does not follow the program's, which was compiled from other sources: build both from the same"
+            );
+        }
         Ok(linked.slots)
     }
 

@@ -45,6 +45,11 @@ pub(crate) struct Key {
 
 #[cfg_attr(not(patched), allow(dead_code, reason = "nothing is linked"))]
 impl Identity {
+    /// What two versions of one source have in common, as a rule: for messages.
+    pub(crate) fn name(&self) -> (Option<&'static str>, &'static str) {
+        (self.package, (self.path)())
+    }
+
     pub(crate) fn key(&self) -> Key {
         // Either kind of slash: a path in a program that was compiled elsewhere is only a text.
         let file = self.file.rsplit(['/', '\\']).next().unwrap_or(self.file);

@@ -40,8 +40,8 @@
 //!    after its `this` word was stored: until then its sites go to code that ignores `this`, or through thunks (see
 //!    [`super::writer::adopt`]).
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -66,6 +66,8 @@ pub(crate) struct Linked {
     pub(crate) slots: usize,
     /// Slots that follow none, because two declarations have one identity.
     pub(crate) ambiguous: Vec<&'static str>,
+    /// Slots that follow none, although the program has one of the name: it is declared in another place or way.
+    pub(crate) other_sources: Vec<&'static str>,
 }
 
 /// Why a library cannot be linked.
@@ -119,7 +121,7 @@ pub(crate) fn link_here(address: usize, from: &'static Runtime) -> Result<Linked
     writing.link(address, from)
 }
 
-/// A slot of a library, the slot of the program's that it is to follow.
+/// A slot of the program's, and one of a library's that is to follow it.
 struct Pair {
     slot: &'static SlotCore,
     copy: &'static SlotCore,
@@ -129,7 +131,10 @@ struct Pair {
 #[derive(Default)]
 struct Pairs {
     pairs: Vec<Pair>,
+    /// By the copy's address: what it follows.
+    followed: HashMap<usize, &'static SlotCore>,
     ambiguous: Vec<&'static str>,
+    other_sources: Vec<&'static str>,
 }
 
 /// A slot, or more than one of the identity.
@@ -159,6 +164,7 @@ fn by_identity(slots: impl Iterator<Item = &'static SlotCore>) -> HashMap<Key, D
 impl Pairs {
     /// Invariant 1.
     fn of(host: Vec<&'static SlotCore>, library: &[&'static SlotCore]) -> Result<Self, Refused> {
+        let names: HashSet<_> = host.iter().map(|slot| slot.identity.name()).collect();
         let host = by_identity(host.into_iter());
         let own = by_identity(library.iter().copied());
         let mut pairs = Self::default();
@@ -170,18 +176,25 @@ impl Pairs {
                     {
                         return Err(Refused::Differs { slot: slot.name(), library, host });
                     }
+                    pairs.followed.insert(address_of(copy), slot);
                     pairs.pairs.push(Pair { slot, copy });
                 }
                 (Some(_), _) => pairs.ambiguous.push(copy.name()),
+                (None, _) if names.contains(&copy.identity.name()) => pairs.other_sources.push(copy.name()),
                 (None, _) => {}
             }
         }
         Ok(pairs)
     }
 
+    fn linked(self) -> Linked {
+        let Self { pairs, ambiguous, other_sources, .. } = self;
+        Linked { slots: pairs.len(), ambiguous, other_sources }
+    }
+
     /// What a library's slot follows.
     fn followed(&self, copy: &SlotCore) -> Option<&'static SlotCore> {
-        self.pairs.iter().find(|pair| core::ptr::eq(pair.copy, copy)).map(|pair| pair.slot)
+        self.followed.get(&address_of(copy)).copied()
     }
 }
 
@@ -217,7 +230,7 @@ impl Writer {
         let slots: Vec<_> = of_it.iter().flat_map(|(_, slots)| slots.iter().copied()).collect();
         let pairs = Pairs::of(self.slots_of(from), &slots)?;
         if pairs.pairs.is_empty() {
-            return Ok(Linked { slots: 0, ambiguous: pairs.ambiguous });
+            return Ok(pairs.linked());
         }
 
         if !runtime.may_follow(&OWN) {
@@ -236,7 +249,7 @@ impl Writer {
             self.images().has_looked_at(image);
         }
         self.publish_links(prepared, &pairs, runtime);
-        Ok(Linked { slots: pairs.pairs.len(), ambiguous: pairs.ambiguous })
+        Ok(pairs.linked())
     }
 
     /// Everything that may be refused. Nothing that a caller can see changes (invariant 2).

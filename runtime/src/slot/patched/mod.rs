@@ -26,8 +26,9 @@
 //! # Invariants
 //!
 //! 1. A stub whose target is a method of B's type without a thunk is reached only by callers whose `this` is of that type.
-//!    (The slot's default is the exception that needs no rule: its code ignores `this`. So does that of a
-//!    type without bytes.)
+//!    (Two sorts of code need no rule, for they ignore `this`: that of a type without bytes; and that which stubs were
+//!    compiled to jump to, which reads the static of the default in its own image. The code in the default's *table*, which is
+//!    what `restore` installs, reads `this` as any other does.)
 //! 2. The `this` word is of B's type only after the barrier that followed the stubs' stores to B's thunks, or where there
 //!    is none, after a grace period.
 //! 3. Only the holder of the writers' lock stores to stubs, `this`, `installed` and `id`.

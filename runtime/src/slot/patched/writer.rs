@@ -6,6 +6,7 @@ pub(super) mod adopt;
 mod count;
 mod entry;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(super) use adopt::Joining;
@@ -123,8 +124,9 @@ pub(crate) struct Writer {
     late: Vec<(&'static SlotCore, Found)>,
     /// Slots that sites have joined: they enter their next stage a grace period after the next commit.
     joined: Vec<Advance>,
-    /// Slots of libraries that have no part in this program's and are written here all the same: whose they are.
-    adopted: Vec<(&'static SlotCore, &'static Runtime)>,
+    /// Slots of libraries that follow none of this program's and are written here all the same, by address: whose they
+    /// are. Nothing where there is no such library.
+    adopted: Option<HashMap<usize, &'static Runtime>>,
 }
 
 impl Writer {
@@ -135,7 +137,7 @@ impl Writer {
             in_place: 0,
             late: Vec::new(),
             joined: Vec::new(),
-            adopted: Vec::new(),
+            adopted: None,
         }
     }
 

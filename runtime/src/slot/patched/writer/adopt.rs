@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::quiesce::linked::Runtime;
 use crate::rehearsal;
 use crate::sabotage::{self, Sabotage};
-use crate::slot::backend::sites::Found;
+use crate::slot::backend::sites::{Found, address_of};
 use crate::sys::fork;
 
 /// Sites that are to join a slot, and where they go. Nothing that a caller can see has changed.
@@ -36,10 +36,9 @@ impl Writer {
             return Ok(());
         }
         self.late.extend(fresh);
-        let address = |slot: &SlotCore| core::ptr::from_ref(slot).addr();
-        self.late.sort_by_key(|(slot, _)| address(slot));
+        self.late.sort_by_key(|(slot, _)| address_of(slot));
         while let Some(&(slot, _)) = self.late.last() {
-            let first = self.late.partition_point(|(other, _)| address(other) < address(slot));
+            let first = self.late.partition_point(|(other, _)| address_of(other) < address_of(slot));
             let sites: Vec<_> = self.late[first..].iter().map(|(_, found)| *found).collect();
             self.adopt(slot, &sites)?;
             self.late.truncate(first);
@@ -147,11 +146,8 @@ impl Writer {
     pub(in super::super) fn slots_of(&mut self, other: &'static Runtime) -> Vec<&'static SlotCore> {
         let untouched: Vec<_> = self.images().untouched().collect();
         let all = untouched.into_iter().chain(self.slots.iter().map(|state| state.slot));
-        let is_of_others = |slot: &&SlotCore| {
-            let whose = self.adopted.iter().find(|(adopted, _)| core::ptr::eq(*adopted, *slot));
-            whose.is_some_and(|(_, whose)| !core::ptr::eq(*whose, other))
-        };
-        all.filter(|slot| !is_of_others(slot)).collect()
+        let whose = |slot: &SlotCore| self.adopted.as_ref()?.get(&address_of(slot)).copied();
+        all.filter(|slot| whose(slot).is_none_or(|whose| core::ptr::eq(whose, other))).collect()
     }
 
     /// From now on a library's slot that follows none is written here, as if it were of this copy of hotcall.
@@ -162,9 +158,7 @@ impl Writer {
         owner: &'static Runtime,
     ) {
         self.images().adopt(slot, region);
-        if !self.adopted.iter().any(|(known, _)| core::ptr::eq(*known, slot)) {
-            self.adopted.push((slot, owner));
-        }
+        self.adopted.get_or_insert_default().insert(address_of(slot), owner);
     }
 
     /// From now on `copy` is told what `slot`, which has been registered, holds.

@@ -27,7 +27,6 @@
 //!    begins after which it drains.
 //! 3. An edit that fails leaves the list, and what is published, as they were.
 
-use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ use super::backend::{Program, Retarget};
 use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
 use crate::error::Error;
-use crate::gated::{Gated, GatedGuard};
+use crate::gated::{self, Gated, GatedGuard};
 use crate::installed::Installed;
 use crate::quiesce::reclaimer;
 
@@ -75,14 +74,6 @@ impl Drop for Editing<'_> {
     }
 }
 
-/// A number for the calling thread that no other live thread has.
-fn this_thread() -> usize {
-    thread_local! {
-        static MARK: Cell<u8> = const { Cell::new(0) };
-    }
-    MARK.with(|mark| core::ptr::from_ref(mark).addr())
-}
-
 impl ChainCore {
     pub(super) const fn new() -> Self {
         let state = State { list: Vec::new(), program: None };
@@ -90,7 +81,7 @@ impl ChainCore {
     }
 
     fn begin(&self) -> Result<Editing<'_>, Error> {
-        let me = this_thread();
+        let me = gated::this_thread() as usize;
         // Relaxed: only this very thread stores its own number.
         if self.editor.load(Ordering::Relaxed) == me {
             return Err(Error::Reentrant);

@@ -18,18 +18,21 @@
 //!  thread C                               pass: ..........................──pass── lock 1 ──
 //! ```
 //!
-//! A thread that forks while it is itself past the gate, from the closure of `replace_with` or of an edit, cannot wait for all
-//! others, who may wait for a lock of its own. It waits until they **rest**: run a closure of the user's ([`rest`]), or
-//! wait for a lock. Who rests has changed nothing by halves, and does not go on while the gate is closed. What a
-//! thread that rests had locked is free in the child: there nobody is left who holds it.
+//! A fork cannot wait for code of the user's that runs past the gate, in the closure of `replace_with` or of an edit, or while
+//! a library is loaded: that may wait for the thread that forks, or be it. Such a thread **rests** ([`rest`]): it has changed
+//! nothing by halves, and when it would go on, it waits until the gate is open. Nor can a fork wait for who waits for a
+//! lock of such a thread's: while there is one, who waits for a lock rests, too. What a thread that rests has locked is
+//! free in the child: there nobody is left who holds it. What it was about to change may be as before or as after.
 //!
 //! # What a fork waits for
 //!
-//! | a fork from | waits for | which ends because |
-//! |---|---|---|
-//! | anywhere | every closure given to `replace_with`, `edit` and `batch`, every library that is being loaded | the user's code ends, unless it waits for the thread that forks |
-//! | such a closure | every thread past the gate that does not rest | it runs no code of the user's, and where it waits it rests |
-//! | either | the queue of the reclaimer, the guards' registry, stores to code memory | they are held for a few instructions |
+//! | it waits for | which ends because |
+//! |---|---|
+//! | threads past the gate that do not rest | they run no code of the user's but the allocator's, and wait for none |
+//! | the locks of the reclaimer's queue, of the guards' registry, and over stores to code memory | they are held for a few instructions, and no lock is waited for under them |
+//!
+//! An allocator that locks something around a fork, by handlers that it registers *after* the first replacement, keeps those
+//! threads from ending. One that registers them when the program starts does not: handlers run in the reverse order.
 //!
 //! # Invariants
 //!
@@ -55,21 +58,19 @@ struct Gate {
     past: usize,
     /// Of those past it.
     resting: usize,
-    /// Of those that rest: in code of the user's.
+    /// Closures of the user's that are running past the gate.
     in_closures: usize,
-    /// A thread forks, or waits to do so: nobody passes.
+    /// Threads that fork, or wait to do so: nobody passes, and nobody who rests goes on.
     closing: usize,
-    /// A thread past the gate forks, or waits to do so: nobody who rests goes on.
-    halting: usize,
 }
 
 impl Gate {
-    const OPEN: Self = Self { past: 0, resting: 0, in_closures: 0, closing: 0, halting: 0 };
+    const OPEN: Self = Self { past: 0, resting: 0, in_closures: 0, closing: 0 };
 
-    /// Whether a thread may pass. While a closure of the user's runs the gate cannot be closed, and the closure may wait for
-    /// this very thread: the reclaimer, for instance.
-    fn lets_pass(&self) -> bool {
-        self.closing == 0 || (self.in_closures != 0 && self.halting == 0)
+    /// Whether a fork may come; `own` is 1 where the thread that forks is past the gate and does not rest.
+    #[cfg(target_os = "linux")]
+    fn lets_fork(&self, own: usize) -> bool {
+        self.past - self.resting == own && (self.resting == 0 || self.in_closures != 0)
     }
 }
 
@@ -94,13 +95,11 @@ thread_local! {
     /// Between the handlers of a fork. Without destructors: a thread may fork while its storage is being destroyed.
     static CLOSED: Held<Gate> = const { Cell::new(None) };
     static PARKED: Held<()> = const { Cell::new(None) };
-    /// Whether the fork is one from past the gate.
-    static HALTED: Cell<bool> = const { Cell::new(false) };
     static ME: Cell<u32> = const { Cell::new(0) };
 }
 
 /// A number for the calling thread that no other has had, here or in the processes that this one was forked from.
-pub(crate) fn me() -> u32 {
+pub(crate) fn this_thread() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     if ME.get() == 0 {
         ME.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
@@ -108,10 +107,10 @@ pub(crate) fn me() -> u32 {
     ME.get()
 }
 
-/// Waits on the gate until `done`.
-fn wait_until(done: impl Fn(&Gate) -> bool) -> MutexGuard<'static, Gate> {
+/// Waits until no thread forks.
+fn wait_until_open() -> MutexGuard<'static, Gate> {
     let mut gate = lock(&GATE);
-    while !done(&gate) {
+    while gate.closing != 0 {
         (gate, _) = crate::lock::wait(&MOVED, gate, None);
     }
     gate
@@ -137,7 +136,7 @@ pub(crate) fn pass() -> Past {
     let depth = DEPTH.get();
     let rested = RESTS.get();
     if depth == 0 {
-        wait_until(Gate::lets_pass).past += 1;
+        wait_until_open().past += 1;
     } else if rested {
         go_on();
     }
@@ -166,9 +165,14 @@ fn begin_rest() {
     moved(&gate);
 }
 
-/// Ends a rest, when no fork halts those who rest.
+/// Ends a rest. While no closure runs, a fork waits for who had to wait for a lock.
 fn go_on() {
-    wait_until(|gate| gate.halting == 0).resting -= 1;
+    let mut gate = lock(&GATE);
+    while gate.closing != 0 && gate.in_closures != 0 {
+        (gate, _) = crate::lock::wait(&MOVED, gate, None);
+    }
+    gate.resting -= 1;
+    drop(gate);
     RESTS.set(false);
 }
 
@@ -184,8 +188,6 @@ pub(crate) fn rest<R>(user: impl FnOnce() -> R) -> R {
     }
     IN_CLOSURES.set(IN_CLOSURES.get() + 1);
     lock(&GATE).in_closures += 1;
-    // Whoever waits to pass may do so now.
-    MOVED.notify_all();
     begin_rest();
     let _in_closure = InClosure;
     user()
@@ -204,16 +206,16 @@ pub(crate) fn register_fork() {
 /// Closes the gate: see the head of this file.
 #[cfg(target_os = "linux")]
 fn close() {
-    let halts = DEPTH.get() != 0;
-    // One that is past the gate and forks without a rest, from an allocator for instance, is not waited for by itself.
-    let own = usize::from(halts && !RESTS.get());
+    let is_past = DEPTH.get() != 0;
+    // From an allocator past the gate, for instance.
+    let own = usize::from(is_past && !RESTS.get());
     let mut gate = lock(&GATE);
     gate.closing += 1;
-    gate.halting += usize::from(halts);
-    while if halts { gate.past - gate.resting > own } else { gate.past != 0 } {
+    // Its own locks may be waited for.
+    gate.in_closures += usize::from(is_past);
+    while !gate.lets_fork(own) {
         (gate, _) = crate::lock::wait(&MOVED, gate, None);
     }
-    HALTED.set(halts);
     CLOSED.set(Some(ManuallyDrop::new(gate)));
     PARKED.set(Some(ManuallyDrop::new(lock(&PARK))));
     // The handlers that follow may use the locks.
@@ -222,9 +224,9 @@ fn close() {
 
 #[cfg(target_os = "linux")]
 fn open_in_parent() {
-    open(|gate, halts| {
+    open(|gate| {
         gate.closing -= 1;
-        gate.halting -= usize::from(halts);
+        gate.in_closures -= usize::from(DEPTH.get() != 0);
     });
     MOVED.notify_all();
 }
@@ -233,20 +235,19 @@ fn open_in_parent() {
 #[cfg(target_os = "linux")]
 fn open_in_child() {
     // Relaxed: whoever reads it was started by this thread.
-    SURVIVOR.store(me(), Ordering::Relaxed);
-    open(|gate, halts| {
-        let rests = halts && RESTS.get();
-        let (past, resting) = (usize::from(halts), usize::from(rests));
-        *gate = Gate { past, resting, in_closures: IN_CLOSURES.get(), ..Gate::OPEN };
+    SURVIVOR.store(this_thread(), Ordering::Relaxed);
+    open(|gate| {
+        let (past, resting) = (usize::from(DEPTH.get() != 0), usize::from(RESTS.get()));
+        *gate = Gate { past, resting, in_closures: IN_CLOSURES.get(), closing: 0 };
     });
 }
 
 #[cfg(target_os = "linux")]
-fn open(change: impl FnOnce(&mut Gate, bool)) {
+fn open(change: impl FnOnce(&mut Gate)) {
     DEPTH.set(DEPTH.get() - 1);
     drop(PARKED.take().map(ManuallyDrop::into_inner));
     if let Some(mut gate) = CLOSED.take().map(ManuallyDrop::into_inner) {
-        change(&mut gate, HALTED.get());
+        change(&mut gate);
     }
 }
 
@@ -274,7 +275,7 @@ struct Owner(u64);
 
 impl Owner {
     fn this() -> Self {
-        Self(u64::from(forks()) << 32 | u64::from(me()))
+        Self(u64::from(forks()) << 32 | u64::from(this_thread()))
     }
 
     /// Whether there is no such thread in this process: invariant 2.

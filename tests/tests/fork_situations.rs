@@ -50,6 +50,8 @@ impl<F: Fn() + Send + Sync> Drop for AtDrop<F> {
 #[slot]
 static OWN: dyn Step = Idle;
 #[slot]
+static WAITED: dyn Step = Idle;
+#[slot]
 static FORKS: dyn Step = Idle;
 #[slot]
 static BUSY: dyn Step = Idle;
@@ -267,7 +269,7 @@ fn a_fork_ends_while_a_closure_waits() {
                 let retired = BUSY.replace(Adds(5)).unwrap();
                 // Refused, or ended: not for ever.
                 drop(retired.wait_timeout(Duration::from_secs(60)));
-                std::thread::scope(|scope| drop(scope.spawn(|| FORKS.replace(Idle).map(drop).unwrap())));
+                std::thread::scope(|scope| drop(scope.spawn(|| WAITED.replace(Idle).map(drop).unwrap())));
             });
             drop(edited.unwrap());
             while !is_forked.load(Ordering::SeqCst) {

@@ -42,7 +42,7 @@ struct Thread {
 
 impl Thread {
     fn this() -> Self {
-        Self { number: gated::me(), forks: gated::forks() }
+        Self { number: gated::this_thread(), forks: gated::forks() }
     }
 
     fn is_here(self) -> bool {
@@ -174,12 +174,12 @@ impl Drop for Turn {
 
 /// Whether the calling thread edits the chain at this address.
 pub(super) fn is_mine(chain: usize) -> bool {
-    TABLE.lock().editor(chain) == Some(gated::me())
+    TABLE.lock().editor(chain) == Some(gated::this_thread())
 }
 
 /// Whether the calling thread edits any chain: destructors that the reclaimer runs may wait for it.
 pub(crate) fn is_editing() -> bool {
-    let me = gated::me();
+    let me = gated::this_thread();
     !sabotage::is(Sabotage::WaitInsideEdit)
         && TABLE.lock().turns.iter().any(|(_, thread)| thread.number == me)
 }

@@ -28,6 +28,7 @@ use crate::gated;
 use crate::installed::{Installed, drop_drained};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::backend::{Committed, finish};
+use crate::slot::commit::Writing;
 
 /// Something to be done when it is safe. It is done on the reclaimer's thread, outside any section.
 enum Deferred {
@@ -209,6 +210,9 @@ fn run() {
 /// Does what is due next. Whether there was any.
 fn run_next() -> bool {
     {
+        let is_commit = matches!(lock(&QUEUE).due.front(), Some(Deferred::Commit(_)));
+        // While the writers' lock is waited for a fork may come: nothing has left the queue by then.
+        let writing = is_commit.then(Writing::begin).and_then(Result::ok);
         let _no_fork = gated::pass();
         let mut commits = Vec::new();
         let mut other = None;
@@ -227,7 +231,7 @@ fn run_next() -> bool {
         }
         let mut past = Vec::new();
         if !commits.is_empty() {
-            finish(commits, &mut past);
+            finish(writing, commits, &mut past);
         }
         if let Some(work) = other {
             work(&mut past);

@@ -15,7 +15,7 @@ use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
 use crate::quiesce::reclaimer;
-use crate::slot::commit::{Change, Outcome};
+use crate::slot::commit::{Change, Outcome, Writing};
 use crate::slot::identity::Identity;
 use crate::slot::inspect::{Counts, Emitted, News};
 
@@ -167,7 +167,7 @@ pub(crate) struct Committed {
 }
 
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
-pub(crate) fn finish(commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
+pub(crate) fn finish(_writing: Option<Writing>, commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
     past.extend(commits.into_iter().flat_map(|commit| commit.replaced));
 }
 

@@ -456,8 +456,8 @@ impl Committed {
 }
 
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
-pub(crate) fn finish(mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
-    if let Ok(mut writer) = Writing::begin() {
+pub(crate) fn finish(writing: Option<Writing>, mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
+    if let Some(mut writer) = writing {
         let mut next = Committed::advancing(Vec::new());
         let mut released = false;
         for commit in &mut commits {

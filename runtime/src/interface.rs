@@ -93,8 +93,9 @@ pub unsafe trait Implements<T>: Interface {
 ///
 /// # Safety
 ///
-/// Only `#[dispatch]` and `foreign!` implement it. `Cells` is what
-/// `cells!` gives for the number of methods. `DEFAULTS` holds the code of each method for the static that `D` gives. `Static` is `Slot<D>`, or a type that holds nothing else and derefs to it.
+/// Only `#[dispatch]` and `foreign!` implement it. `Cells` is what `cells!` gives for the number of methods. `DEFAULTS` holds
+/// the code of each method for the static that `D` gives. `Static` is `Slot<D>`, or a `repr(transparent)` type that holds
+/// nothing else and derefs to it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a slot",
     label = "no slot can hold this",

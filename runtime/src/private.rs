@@ -11,22 +11,34 @@ pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, Definition, Entered, Function, Held, Identity, MaybeEmpty, Open, Retarget, Slot,
+    Bound, Control, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open, Retarget, Slot,
     SlotCore, cell_of, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
-pub use crate::{__call as call, __cells as cells, __slot_record as slot_record, __stub as stub};
+pub use crate::{
+    __call as call, __cells as cells, __handle as handle, __methods as methods, __slot_record as slot_record,
+    __stub as stub,
+};
 pub use core;
 pub use core::mem::{ManuallyDrop, MaybeUninit};
 pub use core::option::Option::{None, Some};
 pub use std;
 
 /// A type that the C calling convention returns in registers, whatever the name it is written with stands for.
-pub trait Register {}
+///
+/// # Safety
+///
+/// It is one: a method's stub finds the instance in the first integer register.
+#[allow(unsafe_code)]
+pub unsafe trait Register {}
 
 macro_rules! register {
-    ($($ty:ty)*) => { $(impl Register for $ty {})* };
+    ($($ty:ty)*) => { $(
+        // SAFETY: a primitive of at most sixteen bytes.
+        #[allow(unsafe_code)]
+        unsafe impl Register for $ty {}
+    )* };
 }
 register!(bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
 
@@ -59,8 +71,51 @@ pub mod chain {
     pub use crate::chain::{BoundChain, Chain, Chainable, First};
 }
 
-/// For `#[dispatch]`: nothing has it. Where a method's result borrows from the implementor, a slot would have the
-/// trait only under this condition: so the compiler says which rule is in the way.
+/// For `#[dispatch]`: what stands for an implementor where the compiler checks what a plain call may lend. Nothing runs it.
+///
+/// # What is checked, and where
+///
+/// An implementor may be replaced and freed as soon as a plain call has returned. So nothing that carries the lifetime of
+/// its `self` may leave the call: not the result, and no argument that the caller goes on to use. The body of every plain call
+/// begins with a branch that is never taken, and that calls the trait's *own* method on what a local of this type
+/// lends:
+///
+/// ```ignore
+/// if false {
+///     let local = Local::<dyn Trait>::new();
+///     return <dyn Trait as Trait>::method(local.lend(), arguments);
+/// }
+/// ```
+///
+/// So the compiler's borrow checker decides, with the trait's signature and the call's types: whatever a signature says of
+/// the lifetimes, by name or by a bound, hidden or left out, a borrow of a local cannot outlive the body. `dyn Trait` has
+/// every method that is dispatched, whatever its supertraits ask for.
+#[derive(Debug)]
+pub struct Local<I: ?Sized>(core::marker::PhantomData<Box<I>>);
+
+impl<I: ?Sized> Local<I> {
+    /// A local, to be borrowed from.
+    #[allow(clippy::new_without_default)]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(core::marker::PhantomData)
+    }
+
+    /// An implementor that is lent for as long as the local is.
+    #[must_use]
+    pub fn lend(&self) -> &I {
+        unreachable!("this is checked, and never run")
+    }
+
+    /// As [`lend`](Self::lend), for a method that takes `&mut self`.
+    #[must_use]
+    pub fn lend_mut(&mut self) -> &mut I {
+        unreachable!("this is checked, and never run")
+    }
+}
+
+/// For `#[dispatch]`: nothing has it. Where a method's result borrows from the implementor, a slot has the method only under
+/// this condition: so the compiler says which rule is in the way.
 #[diagnostic::on_unimplemented(
     message = "a result that borrows from the implementor cannot leave a plain call",
     label = "what is behind this may be replaced and freed as soon as the call returns",

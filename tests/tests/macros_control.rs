@@ -85,3 +85,78 @@ impl Effect for Unity {
         sample
     }
 }
+
+mod backups {
+    use hotcall::{dispatch, slot};
+
+    #[derive(Debug)]
+    pub struct Lost;
+    /// Whose methods are called as a slot's own are.
+    #[dispatch]
+    pub trait Backup: Send + Sync {
+        fn restore(&self) -> Result<u64, Lost>;
+        fn target(&self) -> u64;
+        fn replace(&self, by: u64) -> u64;
+        fn replace_with(&self) -> u64 {
+            1
+        }
+        fn bind(&self) -> u64 {
+            2
+        }
+        fn get(&self) -> u64 {
+            3
+        }
+        fn lock(&self) -> u64 {
+            4
+        }
+        fn clone(&self) -> u64 {
+            5
+        }
+        fn is_empty(&self) -> bool {
+            true
+        }
+    }
+    pub struct NoBackup;
+    impl Backup for NoBackup {
+        fn restore(&self) -> Result<u64, Lost> {
+            Err(Lost)
+        }
+        fn target(&self) -> u64 {
+            0
+        }
+        fn replace(&self, by: u64) -> u64 {
+            by
+        }
+    }
+    pub struct Disk;
+    impl Backup for Disk {
+        fn restore(&self) -> Result<u64, Lost> {
+            Ok(42)
+        }
+        fn target(&self) -> u64 {
+            7
+        }
+        fn replace(&self, by: u64) -> u64 {
+            by + 1
+        }
+    }
+    #[slot]
+    pub static BACKUP: dyn Backup = NoBackup;
+}
+
+#[test]
+fn a_method_named_as_a_slots_own_is_the_traits() {
+    // `Backup` is not in scope: what is called is the trait's all the same.
+    use backups::{BACKUP, Disk};
+    assert!(BACKUP.restore().is_err());
+    drop(hotcall::Slot::replace(&BACKUP, Disk).unwrap());
+    assert_eq!((BACKUP.restore().unwrap(), BACKUP.target(), BACKUP.replace(2)), (42, 7, 3));
+    assert_eq!(
+        [BACKUP.replace_with(), BACKUP.bind(), BACKUP.get(), BACKUP.lock(), BACKUP.clone()],
+        [1, 2, 3, 4, 5]
+    );
+    assert!(BACKUP.is_empty());
+    assert!(hotcall::Slot::target(&BACKUP).type_name().ends_with("Disk"));
+    drop(hotcall::Slot::restore(&BACKUP).unwrap());
+    assert!(BACKUP.restore().is_err());
+}

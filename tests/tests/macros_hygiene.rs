@@ -176,11 +176,11 @@ fn check(names: &impl Names, this: u8) {
 #[test]
 fn any_name_will_do() {
     check(&NAMES, 1);
-    drop(NAMES.replace(Full(1)).unwrap());
+    drop(hotcall::Slot::replace(&NAMES, Full(1)).unwrap());
     check(&NAMES, 101);
     let guard = hotcall::pin();
-    check(&NAMES.bind(&guard), 101);
-    check(&NAMES.get(&guard), 101);
+    check(&hotcall::Slot::bind(&NAMES, &guard), 101);
+    check(&hotcall::Slot::get(&NAMES, &guard), 101);
     check(&hotcall::Instance::<dyn Names>::new(Full(2)), 101);
     assert_eq!(PARAMETERS.go(1, &2, 3), 6);
 }

@@ -9,11 +9,11 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{FnArg, ItemTrait, Pat, Token, TraitItem, Type};
 
+use super::expand;
 use super::method::{Method, Undispatched, primitive};
 use super::passing::Way;
 use super::rewrite::associated_parameter;
 use super::trait_item::Trait;
-use crate::paths::crate_path;
 
 /// What stands in `#[chain(..)]`.
 enum Rule {
@@ -121,8 +121,7 @@ pub(crate) fn expansion(of: &Trait, rules: &Rules) -> syn::Result<TokenStream> {
     if fitted.iter().all(|one| matches!(one, Fitted::Own)) {
         return Ok(TokenStream::new());
     }
-    let krate = crate_path();
-    Ok(Context { of, rt: quote!(#krate::__private), fitted }.expand())
+    Ok(Context { of, rt: expand::runtime(), fitted }.expand())
 }
 
 /// The method's rule. `None` where it has none, and nobody asked for one.
@@ -155,8 +154,8 @@ fn fit(method: &Method, marked: &Marked, explicit: bool) -> syn::Result<Option<F
     if method.borrows && !matches!(fitted, Fitted::Own) {
         if explicit {
             return refuse(
-                "a chain's element may be gone when the call returns, so the result cannot borrow from `self`: \
-                 return an owned value, or give the method a default body and the rule `#[chain(own)]`",
+                "a chain's element may be gone when the call returns, so neither the result nor an argument can borrow \
+                 from `self`: use owned values, or give the method a default body and the rule `#[chain(own)]`",
             );
         }
         return Ok(None);
@@ -218,7 +217,7 @@ fn class(ty: &Type) -> Ident {
 
 struct Context<'a> {
     of: &'a Trait,
-    rt: TokenStream,
+    rt: Ident,
     fitted: Vec<Fitted>,
 }
 
@@ -457,7 +456,8 @@ impl Context<'_> {
             where
                 #(#predicates,)*
             {
-                let __section = #rt::chain::Chain::<#interface>::__enter_slowly();
+                // SAFETY: it is dropped at the end of this function, after what it encloses.
+                let __section = unsafe { #rt::chain::Chain::<#interface>::__enter_slowly() };
                 // SAFETY: the entry point is code of this method for this chain; the section keeps what it runs.
                 unsafe { #through_table::<#(#generics),*>((__chain.__this(), __chain.__entry(#index)) #(, #arguments)*) }
             }
@@ -486,8 +486,11 @@ impl Context<'_> {
                 }};
                 let body = if sections {
                     let slowly = name("chain_slowly", number);
+                    let checked = expand::Context::new(self.of, &self.rt).lends_nothing(method);
                     quote! {
-                        match #rt::chain::Chain::<#interface>::__enter() {
+                        #checked
+                        // SAFETY: it is dropped at the end of this expression, after what it encloses.
+                        match unsafe { #rt::chain::Chain::<#interface>::__enter() } {
                             #rt::core::option::Option::Some(__section) => #call,
                             #rt::core::option::Option::None => #slowly::<#(#generics),*>(self #(, #arguments)*),
                         }

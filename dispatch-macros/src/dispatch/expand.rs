@@ -1,7 +1,7 @@
 //! The expansion: the anonymous constant that stands beside the trait.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::quote;
 
 use super::trait_item::Trait;
 use crate::paths::crate_path;
@@ -13,12 +13,18 @@ pub(super) struct Context<'a> {
     pub(super) rt: Ident,
 }
 
+/// What the expansion calls the runtime.
+pub(super) fn runtime() -> Ident {
+    Ident::new("__hotcall", Span::mixed_site())
+}
+
 pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
     let krate = crate_path();
-    let context = Context { of, rt: Ident::new("__hotcall", Span::mixed_site()) };
+    let context = Context { of, rt: runtime() };
     let functions = of.methods.iter().enumerate().map(|(number, method)| context.functions(number, method));
     let rt = &context.rt;
     let tables = context.tables();
+    let holder = of.holder.iter();
     let implementations = context.implementations();
     quote! {
         #[doc(hidden)]
@@ -36,10 +42,17 @@ pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
         const _: () = {
             use #krate::__private as #rt;
             #(#functions)*
+            #(#rt::methods!(#holder);)*
             #tables
             #implementations
             #chains
         };
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(of: &'a Trait, rt: &Ident) -> Self {
+        Self { of, rt: rt.clone() }
     }
 }
 
@@ -59,11 +72,11 @@ impl Context<'_> {
         Ident::new("__HotcallSlot", Span::mixed_site())
     }
 
-    /// The type of a slot's static, without its parameter: that of the runtime, or the local one that has a trait of
-    /// another crate.
+    /// The type of a slot's static.
     pub(super) fn slot_type(&self) -> TokenStream {
-        let rt = &self.rt;
-        self.of.foreign.as_ref().map_or_else(|| quote!(#rt::Slot), |foreign| foreign.slot.to_token_stream())
+        let (rt, definition) = (&self.rt, self.definition());
+        let slot = quote!(#rt::Slot<#definition>);
+        self.of.holder.as_ref().map_or_else(|| slot.clone(), |holder| quote!(#holder<#slot>))
     }
 
     /// What is demanded of a slot's definition.

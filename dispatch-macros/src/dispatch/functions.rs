@@ -71,18 +71,25 @@ impl Context<'_> {
         quote!({ #packed #call })
     }
 
-    /// A call of the slot's method in the section `__entered`: what is bound has it, where a `Bound` can have the trait.
-    pub(super) fn in_section(&self, number: usize, method: &Method) -> TokenStream {
-        let (rt, definition) = (&self.rt, self.definition());
-        // A condition on `Self` would have to hold of the `Bound`, which lives no longer than the section.
-        if !self.of.has_bound() || method.signature.generics.where_clause.is_some() {
-            let call = self.through_stub(number, method);
-            return quote!({ let __bound = &__entered.bound; #call });
+    /// A call of the slot's method in the section `__entered`.
+    fn in_section(&self, number: usize, method: &Method) -> TokenStream {
+        let call = self.through_stub(number, method);
+        quote!({ let __bound = &__entered.bound; #call })
+    }
+
+    /// The body of a plain call of the slot `__slot`.
+    pub(super) fn plainly(&self, number: usize, method: &Method) -> TokenStream {
+        let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
+        let (slowly, arguments) = (Names::new(number).slowly, &method.arguments);
+        let (checked, call) = (self.lends_nothing(method), self.in_section(number, method));
+        quote! {
+            #checked
+            // SAFETY: below, what is bound is called, and stays where it is; that it lends nothing has been checked.
+            match unsafe { #rt::Slot::<#definition>::__enter(__slot) } {
+                #rt::Some(__entered) => #call,
+                #rt::None => #slowly::<#(#generics,)* #definition>(__slot #(, #arguments)*),
+            }
         }
-        let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
-        let call = quote!(<#rt::Bound<'_, #definition> as #path>::#name(&__entered.bound #(, #arguments)*));
-        // SAFETY: the contract is the caller's, and the same.
-        if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
     }
 
     /// From the erased instance to an implementor's method. Where there are slots, also to the method of a slot's default:

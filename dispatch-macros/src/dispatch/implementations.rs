@@ -9,6 +9,33 @@ use super::method::{Method, Undispatched};
 use super::rewrite::associated_parameter;
 use super::trait_item::Trait;
 
+/// Names of a slot's own methods: a trait's method of such a name is the trait's when it is called on the slot, also where
+/// the trait is not in scope.
+const OF_SLOTS: [&str; 22] = [
+    "bind",
+    "borrow",
+    "clear",
+    "clone",
+    "control",
+    "deref",
+    "fmt",
+    "get",
+    "handle",
+    "is_empty",
+    "lease",
+    "lock",
+    "name",
+    "read",
+    "replace",
+    "replace_instance",
+    "replace_with",
+    "restore",
+    "target",
+    "try_lock",
+    "try_read",
+    "write",
+];
+
 impl Context<'_> {
     /// The trait, for what calls its methods.
     pub(super) fn implementations(&self) -> TokenStream {
@@ -17,59 +44,21 @@ impl Context<'_> {
         let (definition, interface) = (self.definition(), self.of.interface());
         let definition_predicates = self.definition_predicates();
         let lends_shared = self.of.lends_shared();
-        let slot_type = self.slot_type();
-        let definition_of_static = quote!(#slot_type<#definition>);
         let lends_nothing = methods.iter().all(|method| !method.borrows);
 
-        let slot = (lends_shared && lends_nothing).then(|| {
-            let body = |number: usize, method: &Method| {
-                let (slowly, arguments) = (Names::new(number).slowly, &method.arguments);
-                let call = self.in_section(number, method);
-                quote! {
-                    // SAFETY: below, what is bound is called, and stays where it is.
-                    match unsafe { #rt::Slot::<#definition>::__enter(self) } {
-                        #rt::Some(__entered) => #call,
-                        #rt::None => #slowly::<#(#generics,)* #definition>(self #(, #arguments)*),
-                    }
-                }
-            };
-            let header = quote!(<#(#parameters,)* #definition>);
-            let predicates = quote!(#definition_predicates, #(#predicates,)*);
-            self.implementation(
-                &header,
-                &definition_of_static,
-                &predicates,
-                &quote!(#[cfg_attr(not(debug_assertions), inline(always))]),
-                &body,
-            )
-        });
-        // Refused by a condition, so that the compiler says which rule is in the way.
-        let refused = (lends_shared && !lends_nothing && self.of.foreign.is_none()).then(|| {
-            let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
-            let header = quote!(<#(#parameters,)* #definition>);
-            let predicates =
-                quote!(#definition_predicates, #definition_of_static: #rt::MayLend, #(#predicates,)*);
-            let inline = quote!(#[allow(unused_variables)]);
-            self.implementation(&header, &definition_of_static, &predicates, &inline, &body)
-        });
-        if let Some(foreign) = &self.of.foreign {
+        let slot = lends_shared.then(|| self.of_slot(lends_nothing));
+        if self.of.foreign.is_some() {
             // No type of the runtime can have a trait of a third crate.
-            let body = |_: usize, method: &Method| {
-                let (path, name, arguments) = (&self.of.path, &method.name, &method.arguments);
-                let call = quote!(<#definition_of_static as #path>::#name(self.0 #(, #arguments)*));
-                if method.is_unsafe() {
-                    // SAFETY: the contract is the caller's, and the same.
-                    quote!(unsafe { #call })
-                } else {
-                    call
-                }
+            let body = |number: usize, method: &Method| {
+                let call = self.plainly(number, method);
+                quote!(let __slot = #rt::Handle::<#definition>::slot(self.0); #call)
             };
+            let holder = &self.of.holder;
+            let target = quote!(#holder<#rt::Handle<#definition>>);
             let header = quote!(<#definition>);
-            let handle = &foreign.handle;
-            let target = quote!(#handle<#definition>);
             let handle =
                 self.implementation(&header, &target, &definition_predicates, &quote!(#[inline]), &body);
-            return quote!(#slot #handle);
+            return quote!(#rt::handle!(#holder); #slot #handle);
         }
         let bound = self.of.has_bound().then(|| {
             let body = |number: usize, method: &Method| {
@@ -101,8 +90,9 @@ impl Context<'_> {
         let patched = lends_nothing.then(|| {
             let body = |number: usize, method: &Method| {
                 let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
-                let index = self.of.index(number);
+                let (index, checked) = (self.of.index(number), self.lends_nothing(method));
                 quote! {
+                    #checked
                     // SAFETY: the interface has this method.
                     unsafe {
                         #rt::Patched::__call(self, #index, |__loaded| {
@@ -136,7 +126,67 @@ impl Context<'_> {
                 &through_table(quote!(Held)),
             )
         });
-        quote!(#slot #refused #bound #patched #instance #held)
+        quote!(#slot #bound #patched #instance #held)
+    }
+
+    /// What a slot has: the trait, where every method can be called plainly; else those methods that can be.
+    fn of_slot(&self, lends_nothing: bool) -> TokenStream {
+        let rt = &self.rt;
+        let Trait { parameters, predicates, .. } = self.of;
+        let (definition, target) = (self.definition(), self.slot_type());
+        let header = quote!(<#(#parameters,)* #definition>);
+        let definition_predicates = self.definition_predicates();
+        let predicates = quote!(#definition_predicates, #(#predicates,)*);
+        let inline = quote!(#[cfg_attr(not(debug_assertions), inline(always))]);
+        let slot = if self.of.holder.is_some() { quote!(&self.0) } else { quote!(self) };
+        let body = |number: usize, method: &Method| {
+            let call = self.plainly(number, method);
+            quote!(let __slot = #slot; #call)
+        };
+        let of_its_own = |(_, method): &(usize, &Method)| {
+            !method.borrows
+                && self.of.holder.is_some()
+                && (!lends_nothing || OF_SLOTS.iter().any(|name| method.name == name))
+        };
+        let inherent = self.inherent(&header, &target, &predicates, &inline, &of_its_own, &body);
+        let has_trait = if lends_nothing {
+            self.implementation(&header, &target, &predicates, &inline, &body)
+        } else {
+            // Refused by a condition, so that the compiler says which rule is in the way.
+            let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
+            let predicates = quote!(#target: #rt::MayLend, #predicates);
+            self.implementation(&header, &target, &predicates, &quote!(#[allow(unused_variables)]), &body)
+        };
+        quote!(#inherent #has_trait)
+    }
+
+    /// Methods of the trait as methods of the type itself: they come before those that it derefs to.
+    fn inherent(
+        &self,
+        header: &TokenStream,
+        target: &TokenStream,
+        predicates: &TokenStream,
+        inline: &TokenStream,
+        which: &dyn Fn(&(usize, &Method)) -> bool,
+        body: &dyn Fn(usize, &Method) -> TokenStream,
+    ) -> Option<TokenStream> {
+        let methods: Vec<_> = self.of.methods.iter().enumerate().filter(which).collect();
+        if methods.is_empty() {
+            return None;
+        }
+        let methods = methods.into_iter().map(|(number, method)| {
+            let (cfgs, body) = (&method.cfgs, body(number, method));
+            let signature = method.outside(&self.of.associated);
+            quote!(#(#cfgs)* #inline #[allow(dead_code, missing_docs)] pub #signature { #body })
+        });
+        Some(quote! {
+            impl #header #target
+            where
+                #predicates
+            {
+                #(#methods)*
+            }
+        })
     }
 
     fn implementation(

@@ -5,6 +5,7 @@ use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
 use syn::{Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
 
+use super::lending::may_lend;
 use super::passing::Passing;
 use super::rewrite::{Associated, Elided, Static};
 use super::trait_item::mentions_self;
@@ -21,7 +22,7 @@ pub(crate) struct Method {
     pub(crate) text: String,
     pub(crate) name: Ident,
     pub(crate) takes_mut: bool,
-    /// The result's type as written borrows from `self`.
+    /// What is behind `self` may be lent, by the result or through an argument.
     pub(crate) borrows: bool,
     /// The result leaves in a register: otherwise through an out pointer, so that `this` is always the first
     /// integer argument.
@@ -63,7 +64,7 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
         return Ok(Kind::Undispatched(Box::new(Undispatched { cfgs, signature, has_default })));
     }
     let receiver = check(signature)?;
-    let ReceiverKind::Reference(_, lifetime, mutability) = &receiver.kind else {
+    let Some((lifetime, mutability)) = by_reference(receiver) else {
         return Err(syn::Error::new_spanned(
             receiver,
             "a slot lends its implementor: the receiver must be `&self` or `&mut self`; give a method that \
@@ -90,7 +91,7 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
     Associated { names: associated }.visit_type_mut(&mut result);
     let mut elided = Elided { lifetime: this_lifetime.clone(), found: false };
     elided.visit_type_mut(&mut result);
-    let borrows = elided.found || lifetime.as_ref().is_some_and(|lifetime| mentions(&result, lifetime));
+    let borrows = may_lend(signature, lifetime.as_ref(), &result, elided.found);
 
     let mut renamed = signature.clone();
     let (arguments, mut argument_types) = name_arguments(&mut renamed);
@@ -108,7 +109,7 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
         cfgs,
         text: tidy(&signature.to_token_stream().to_string()),
         name: signature.ident.clone(),
-        takes_mut: mutability.is_some(),
+        takes_mut: mutability,
         borrows,
         in_register: is_register(&result),
         lifetimes: own,
@@ -230,21 +231,34 @@ fn name_arguments(signature: &mut Signature) -> (Vec<Ident>, Vec<Type>) {
     (names, types)
 }
 
-fn mentions(ty: &Type, lifetime: &Lifetime) -> bool {
-    struct Find<'a>(&'a Lifetime, bool);
-    impl<'ast> syn::visit::Visit<'ast> for Find<'_> {
-        fn visit_lifetime(&mut self, node: &'ast Lifetime) {
-            self.1 |= node == self.0;
-        }
+/// `&self`, `&mut self`, `self: &'a Self`: the lifetime, where it is written, and `mut`.
+fn by_reference(receiver: &syn::Receiver) -> Option<(Option<Lifetime>, bool)> {
+    match &receiver.kind {
+        ReceiverKind::Reference(_, lifetime, mutability) => Some((lifetime.clone(), mutability.is_some())),
+        ReceiverKind::Typed(_, ty) => match &**ty {
+            Type::Reference(reference) if is_self(&reference.elem) => {
+                Some((reference.lifetime.clone(), reference.mutability.is_some()))
+            }
+            _ => None,
+        },
+        _ => None,
     }
-    let mut find = Find(lifetime, false);
-    syn::visit::Visit::visit_type(&mut find, ty);
-    find.1
+}
+
+fn is_self(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.path.is_ident("Self"))
 }
 
 impl Method {
     pub(crate) fn is_unsafe(&self) -> bool {
         matches!(self.signature.safety, syn::Safety::Unsafe(_))
+    }
+
+    /// The signature, for a method outside the trait.
+    pub(crate) fn outside(&self, associated: &[Ident]) -> Signature {
+        let mut signature = self.signature.clone();
+        Associated { names: associated }.visit_signature_mut(&mut signature);
+        signature
     }
 
     /// The function's type, as shims, stubs and tables have it.

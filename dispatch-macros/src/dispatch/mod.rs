@@ -13,6 +13,7 @@ mod chain;
 mod expand;
 mod functions;
 mod implementations;
+mod lending;
 mod method;
 mod passing;
 mod rewrite;
@@ -60,9 +61,9 @@ fn dispatch(mut item: ItemTrait) -> syn::Result<TokenStream> {
     })
 }
 
-/// What stands beside a trait that is only for slots: it has no chains.
-pub(crate) fn beside(item: &ItemTrait) -> syn::Result<TokenStream> {
-    Ok(expand::expansion(&Trait::analyse(item)?, &TokenStream::new()))
+/// What stands beside the trait of a function slot: it has no chains.
+pub(crate) fn beside_function(item: &ItemTrait) -> syn::Result<TokenStream> {
+    Ok(expand::expansion(&Trait::analyse(item)?.of_a_function(), &TokenStream::new()))
 }
 
 /// What stands beside the local trait that represents one of another crate.

@@ -52,7 +52,7 @@ impl Context<'_> {
                     #definition_predicates,
                     #(#predicates,)*
                 {
-                    type Static = #slot_type<#definition>;
+                    type Static = #slot_type;
                     type Cells = #rt::cells!(#count);
                     const CELLS: Self::Cells = #rt::cells!(empty #count);
                     const DEFAULTS: &'static [#rt::Code] = &[#(#defaults),*];

@@ -12,10 +12,6 @@ use super::rewrite::{Associated, associated_parameter};
 pub(crate) struct Foreign {
     /// Where it is, with its arguments.
     pub(crate) path: TokenStream,
-    /// The local type of the statics that implement it.
-    pub(crate) slot: Ident,
-    /// The local type of what implements it by value.
-    pub(crate) handle: Ident,
 }
 
 /// What the expansion needs to know of a trait.
@@ -39,6 +35,9 @@ pub(crate) struct Trait {
     /// It demands `Send` and not `Sync`: what borrows its implementors from several threads cannot have it.
     pub(crate) is_send_only: bool,
     pub(crate) foreign: Option<Foreign>,
+    /// The type, declared beside the trait, that has its methods for what calls them. A function slot derefs to its
+    /// function, and has none.
+    pub(crate) holder: Option<Ident>,
     interface: TokenStream,
 }
 
@@ -129,6 +128,7 @@ impl Trait {
         Ok(Self {
             is_send_only: demands(item, "Send") && !demands(item, "Sync"),
             foreign: None,
+            holder: Some(format_ident!("__hotcall_{}", item.ident, span = Span::mixed_site())),
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
             is_static: item.supertraits.iter().any(demands_static),
@@ -141,6 +141,11 @@ impl Trait {
             bound,
             predicates,
         })
+    }
+
+    /// The same, for the hidden trait of a function slot.
+    pub(crate) fn of_a_function(self) -> Self {
+        Self { holder: None, ..self }
     }
 
     /// No method takes `&mut self`: a slot, which everybody shares, can have the trait.

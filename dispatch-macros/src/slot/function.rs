@@ -192,7 +192,7 @@ impl Slot<'_> {
                 fn call<#(#lifetimes),*>(&self, #(#names: #types),*) -> #result;
             }
         };
-        let dispatched = dispatch::beside(&method)?;
+        let dispatched = dispatch::beside_function(&method)?;
         let TypeFnPtr { lifetimes: bound, inputs, output, .. } = pointer;
         let unnamed = inputs.iter().map(|argument| &argument.ty);
         let callable = quote!(#bound #rt::core::ops::Fn(#(#unnamed),*) #output);

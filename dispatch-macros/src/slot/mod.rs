@@ -93,7 +93,11 @@ impl<'a> Slot<'a> {
         });
         quote! {
             #(#attrs)*
-            #vis static #ident: #slot_type = <#slot_type>::__new(#default);
+            #vis static #ident: #slot_type = {
+                let __default = #default;
+                // SAFETY: this is the static of the definition, and that its default.
+                unsafe { <#slot_type>::__new(__default) }
+            };
 
             #control
 
@@ -109,7 +113,12 @@ impl<'a> Slot<'a> {
         let ident = &item.ident;
         let name = ident.to_string();
         let text = text_of(item);
-        let open = arguments.control.is_none().then(|| quote!(impl #rt::Open for #definition {}));
+        let open = arguments.control.is_none().then(|| {
+            quote! {
+                // SAFETY: no control was asked for.
+                unsafe impl #rt::Open for #definition {}
+            }
+        });
         quote! {
             #open
 

@@ -296,15 +296,23 @@ where
 
 impl<I: ?Sized + Chainable> Chain<I> {
     /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
+    ///
+    /// # Safety
+    ///
+    /// Sections of a thread end in the reverse order of their beginnings.
     #[doc(hidden)]
     #[inline(always)]
-    pub fn __enter() -> Option<Section> {
+    pub unsafe fn __enter() -> Option<Section> {
         Section::enter()
     }
 
     /// For `#[dispatch]`: begins the section of a plain call.
+    ///
+    /// # Safety
+    ///
+    /// As for `__enter`.
     #[doc(hidden)]
-    pub fn __enter_slowly() -> SlowSection {
+    pub unsafe fn __enter_slowly() -> SlowSection {
         SlowSection::enter()
     }
 

@@ -8,23 +8,29 @@ use super::{Definition, Held, Slot, SlotCore};
 use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
-use crate::interface::{Implements, Interface};
+use crate::interface::{Implements, Interface, Stubs};
 use crate::retired::Retired;
 
 /// A slot that whoever can name it may retarget: one without a [`Control`].
 ///
-/// Only `#[slot]` implements it.
+/// # Safety
+///
+/// Only `#[slot]` implements it, where no control was asked for.
 #[diagnostic::on_unimplemented(
     message = "this slot is for calling: only its `Control` may retarget it",
     label = "declared with `#[slot(control = ..)]`",
     note = "call the same method on the slot's control, if its owner lends it"
 )]
-pub trait Open: Definition {}
+#[allow(unsafe_code)]
+pub unsafe trait Open: Definition {}
 
 /// What a [`batch`](crate::batch()) may change: a slot, or the control of one.
 ///
-/// Implemented by hotcall and its macros only.
-pub trait Retarget {
+/// # Safety
+///
+/// Implemented by hotcall and its macros only. What `__core` gives holds implementors of `Interface`.
+#[allow(unsafe_code)]
+pub unsafe trait Retarget {
     /// The interface of what it holds.
     type Interface: ?Sized + Interface;
 
@@ -33,7 +39,9 @@ pub trait Retarget {
     fn __core(&'static self) -> &'static SlotCore;
 }
 
-impl<D: Open> Retarget for Slot<D> {
+// SAFETY: a slot's core holds what its definition says.
+#[allow(unsafe_code)]
+unsafe impl<D: Open> Retarget for Slot<D> {
     type Interface = D::Interface;
 
     fn __core(&'static self) -> &'static SlotCore {
@@ -41,7 +49,9 @@ impl<D: Open> Retarget for Slot<D> {
     }
 }
 
-impl<D: Definition> Retarget for Control<D> {
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl<D: Definition> Retarget for Control<D> {
     type Interface = D::Interface;
 
     fn __core(&'static self) -> &'static SlotCore {
@@ -109,10 +119,19 @@ impl<D: Definition> Control<D> {
         Self { slot }
     }
 
+    pub(super) fn core(&self) -> &'static SlotCore {
+        &self.slot.core
+    }
+
     /// The slot, to call it.
     #[must_use]
-    pub fn slot(&self) -> &'static Slot<D> {
-        self.slot
+    pub fn slot(&self) -> &'static <D::Interface as Stubs<D>>::Static {
+        let slot: *const Slot<D> = self.slot;
+        // SAFETY: `Stubs`: the type of the static is the slot's, or has its representation and holds nothing else.
+        #[allow(unsafe_code)]
+        unsafe {
+            &*slot.cast()
+        }
     }
 
     /// As [`Slot::replace`].

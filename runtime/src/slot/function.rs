@@ -110,6 +110,6 @@ impl<D: Function> Control<D> {
     where
         D: MaybeEmpty,
     {
-        control::install(&self.slot().core, Instance::new(D::EMPTY))
+        control::install(self.core(), Instance::new(D::EMPTY))
     }
 }

@@ -24,6 +24,7 @@ mod control;
 mod function;
 pub(crate) mod identity;
 pub(crate) mod inspect;
+mod methods;
 #[cfg(not(patched))]
 mod portable_call;
 mod target;
@@ -33,6 +34,7 @@ pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
 pub use identity::Identity;
+pub use methods::Handle;
 pub use target::Target;
 
 /// What `#[slot]` says of a static.
@@ -128,9 +130,13 @@ fn cells_of<D: Definition>() -> &'static [backend::CodeCell] {
 
 impl<D: Definition> Slot<D> {
     /// For `#[slot]`.
+    ///
+    /// # Safety
+    ///
+    /// It is the static of `D`, whose default `default` is.
     #[doc(hidden)]
     #[must_use]
-    pub const fn __new<T: Sync + 'static>(default: &'static T) -> Self {
+    pub const unsafe fn __new<T: Sync + 'static>(default: &'static T) -> Self {
         let data = NonNull::from_ref(default).cast();
         let description = const { &<D::Interface as Interface>::DESCRIPTION };
         let identity = const { &D::IDENTITY };

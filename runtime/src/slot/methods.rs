@@ -1,0 +1,119 @@
+//! What `#[dispatch]` declares beside a trait: the type that has the trait's methods for whatever calls them.
+//!
+//! It belongs to the crate of the trait. So it may implement a trait of another crate; and it may have the trait's
+//! methods as its own, which come before those of the slot that it derefs to, whatever their names are.
+
+use core::fmt;
+
+use super::{Definition, Slot};
+
+/// For `#[dispatch]`: declares the type, which holds what it calls through and nothing else.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __methods {
+    ($name:ident) => {
+        #[repr(transparent)]
+        #[allow(non_camel_case_types, missing_docs)]
+        pub struct $name<V>(V);
+
+        impl<D: $crate::__private::Definition> $name<$crate::__private::Slot<D>> {
+            /// For `#[slot]`.
+            ///
+            /// # Safety
+            ///
+            /// As for that of the slot.
+            #[doc(hidden)]
+            #[inline(always)]
+            pub const unsafe fn __new<T: ::core::marker::Sync + 'static>(default: &'static T) -> Self {
+                // SAFETY: the caller's promise.
+                Self(unsafe { $crate::__private::Slot::__new(default) })
+            }
+
+            /// For `#[slot]`.
+            #[doc(hidden)]
+            #[inline(always)]
+            pub const fn __slot(&self) -> &$crate::__private::Slot<D> {
+                &self.0
+            }
+        }
+
+        impl<D: $crate::__private::Definition> ::core::ops::Deref for $name<$crate::__private::Slot<D>> {
+            type Target = $crate::__private::Slot<D>;
+
+            #[inline(always)]
+            fn deref(&self) -> &$crate::__private::Slot<D> {
+                &self.0
+            }
+        }
+
+        impl<V: ::core::clone::Clone> ::core::clone::Clone for $name<V> {
+            fn clone(&self) -> Self {
+                Self(::core::clone::Clone::clone(&self.0))
+            }
+        }
+
+        impl<V: ::core::fmt::Debug> ::core::fmt::Debug for $name<V> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        // SAFETY: the core is that of the slot that this is.
+        unsafe impl<D: $crate::__private::Open> $crate::__private::Retarget
+            for $name<$crate::__private::Slot<D>>
+        {
+            type Interface = <D as $crate::__private::Definition>::Interface;
+
+            fn __core(&'static self) -> &'static $crate::__private::SlotCore {
+                $crate::__private::Slot::__core(&self.0)
+            }
+        }
+    };
+}
+
+/// For `foreign!`: what implements the trait by value.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __handle {
+    ($name:ident) => {
+        impl<D: $crate::__private::Definition> $name<$crate::__private::Slot<D>> {
+            /// What implements the trait by calling this slot, for where a reference will not do.
+            #[allow(dead_code)]
+            pub const fn handle(&'static self) -> $name<$crate::__private::Handle<D>> {
+                $name($crate::__private::Handle::new(&self.0))
+            }
+        }
+    };
+}
+
+/// A slot by value: see `__handle`.
+pub struct Handle<D: Definition>(&'static Slot<D>);
+
+impl<D: Definition> Handle<D> {
+    /// For the slot.
+    #[must_use]
+    pub const fn new(slot: &'static Slot<D>) -> Self {
+        Self(slot)
+    }
+
+    /// The slot.
+    #[inline(always)]
+    #[must_use]
+    pub fn slot(self) -> &'static Slot<D> {
+        self.0
+    }
+}
+
+impl<D: Definition> Clone for Handle<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Definition> Copy for Handle<D> {}
+
+impl<D: Definition> fmt::Debug for Handle<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

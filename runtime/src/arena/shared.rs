@@ -1,7 +1,8 @@
 //! A heap that several hold, and whose blocks go back by way of quiescence.
 #![allow(unsafe_code)]
 
-use core::cell::RefCell;
+use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use std::sync::{Arc, Weak};
 
 use super::heap::{Block, CodeHeap};
@@ -80,7 +81,8 @@ struct Forking {
 }
 
 thread_local! {
-    static FORKING: RefCell<Option<Forking>> = const { RefCell::new(None) };
+    /// Without a destructor: a fork may come in those of other storage.
+    static FORKING: Cell<Option<ManuallyDrop<Forking>>> = const { Cell::new(None) };
 }
 
 /// Around a fork: see [`crate::sys::fork`]. All locks are taken, so that the child finds no thread's but its own.
@@ -89,19 +91,19 @@ thread_local! {
 pub(crate) fn before_fork() {
     let heaps = HEAPS.lock();
     let held = heaps.iter().filter_map(Weak::upgrade).map(Held::new).collect();
-    FORKING.set(Some(Forking { _heaps: heaps, held }));
+    FORKING.set(Some(ManuallyDrop::new(Forking { _heaps: heaps, held })));
 }
 
 /// In the parent.
 pub(crate) fn after_fork_in_parent() {
-    if let Some(forking) = FORKING.take() {
+    if let Some(forking) = FORKING.take().map(ManuallyDrop::into_inner) {
         forking.held.into_iter().for_each(Held::release);
     }
 }
 
 /// In the child: memory of its own, so that it does not write to its parent's.
 pub(crate) fn after_fork_in_child() {
-    let Some(forking) = FORKING.take() else { return };
+    let Some(forking) = FORKING.take().map(ManuallyDrop::into_inner) else { return };
     for mut held in forking.held {
         if let Err(error) = held.heap.privatise(&held.content) {
             // The writable view went first: nothing reaches the parent, and what is emitted here never runs.

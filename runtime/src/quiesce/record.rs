@@ -1,136 +1,226 @@
-//! The per-call section: how a thread says, without a fence, that it is inside a call.
+//! The section: how a thread says, without a fence, that it is inside a call or holds a guard.
 //!
 //! # Problem
 //!
 //! A call through a slot must keep alive whatever it may be running: the instance, the thunk, the
 //! trampoline. An epoch pin says so with a full fence, which costs several times the call. The caller's
-//! side must therefore be plain stores, and the thread that replaces must pay.
+//! side must therefore be plain stores, and the thread that replaces must pay. Calls nest, and those of the
+//! coroutines of one thread overlap without nesting, as guards do that are dropped in any order: none of them may end
+//! the protection of another.
 //!
 //! # Idea
 //!
-//! Each thread owns a *record* of two words. `state` is 0 outside any call, else the *phase* in which the
-//! outermost call began. `now` is the phase that the thread is to announce; only reclaimers write it.
+//! That of SRCU (McKenney, "Sleepable RCU", 2006; `kernel/rcu/srcutree.c`). Each thread owns a *record* of two counters, and
+//! of a word that says which of them a section that begins *now* is counted in. A section remembers its counter
+//! and what it found there.
 //!
 //! ```text
-//!   caller                                  writer, then reclaimer
-//!   ------                                  ----------------------
-//!   p = now                                 W1  store the new target (stub, `this` word)
-//!   C1  state = p          (release)        W2  heavy barrier: every running thread passes a full
-//!   C2  load `this`, fetch the stub             barrier and a core-serialising instruction
-//!       ... runs the plugin ...             W3  now = q, in every record           (q > all before)
-//!   C3  state = 0          (release)        W4  wait until each record has once shown 0 or >= q
-//!                                           W5  free what W1 replaced
+//!   reader                                   writer, then reclaimer
+//!   ------                                   ----------------------
+//!       w = now                              W1  store the new target (stub, `this` word)
+//!       s = *w                               W2  heavy barrier: every running thread passes a full
+//!   C1  *w = s + 1                               barrier and, if it runs patched code, a
+//!   C2  load `this`, fetch the stub              core-serialising instruction
+//!       ... runs the plugin ...              W3  see each of the two counters of each record at 0,
+//!   C3  *w = s           (release)               once, at any time after W2
+//!       or *w -= 1, where *w is not s + 1    W5  free what W1 replaced
 //! ```
+//!
+//! The comparison in C3 foretells what the counter holds: what is stored was in a register all along, so the stores of
+//! consecutive calls do not wait for each other. It fails only where sections of one thread do not nest.
+//!
+//! A counter that ever more sections begin on may never be seen at 0. So reclaimers turn `now` to the other counter, and
+//! then see the one that nobody begins on any more drain: [`super::grace`]. That is W4, and only about *when*: which
+//! counter a section is counted in matters to nothing that is said below.
 //!
 //! # Invariants
 //!
-//! 1. Only its owner writes `state`; only reclaimers write `now` (this runtime's, and those of runtimes whose slots are
-//!    called from here), and phases only grow.
-//! 2. Between C1 and C3 of an outermost call, `state` is the phase that C1 stored: nested calls find it
-//!    nonzero and leave it alone.
+//! 1. Only its owner writes the counters of a record, and adds and takes away one for each of its sections.
+//! 2. `now` points to one of the record's own counters, or is the sentinel's, whose counter is negative and never written.
+//! 3. From C1 to C3 of a section, its counter is at least 1.
 //!
 //! # Why it holds
 //!
-//! Take a call and a grace period, and suppose that W4 saw the record pass.
+//! Take a section, and a reclaimer that has seen its counter at 0 after W2. The barrier W2 fell on the reader's thread
+//! either before C1 or after it in program order.
 //!
-//! * It saw **0 from before C1**. The barrier W2 fell on the caller's core either before C1 or after it in
-//!   program order. After it: the store C1 would have been visible to W4, which follows W2, and W4
-//!   would not have seen 0. So W2 precedes C1, thus C2, and C2 finds what W1 stored: the new target. This is
-//!   the store-buffer (Dekker) pattern with the fence of one side moved into W2.
-//! * It saw **0 from after C3**, or a later call's state: the call is over, and the acquire load of W4 has
-//!   seen the release store C3 after everything the call did.
-//! * It saw **a phase p >= q**. The caller read `now` after W3, thus after W2 had serialised its core.
-//!   Whatever it loads and fetches after that read is no older than W1: the new target. And its calls before
-//!   that one are over: C1 is a release store, too, so the acquire load of W4 has seen them end.
+//! * **Before C1**: then C2 comes after it, too, and finds what W1 stored: the new target.
+//! * **After C1**: then C1 is visible to whatever is loaded after W2 (the store-buffer, or Dekker, pattern, with the fence of
+//!   one side moved into W2). By invariant 3 the 0 that was seen is from after C3: the section is over. A 0 is only ever
+//!   stored by a C3, which releases, so the load that acquires it has seen everything that the section did; and
+//!   what the owner's other sections did before.
 //!
-//! A caller that reads `now` just before W3 and stores it just after is merely waited for longer. A
-//! thread in a hot loop is inside some call at every look; the phase tells the reclaimer that it is not the
-//! *same* call, where a depth counter would starve it.
+//! Invariant 3: C1 stores one more than it loaded, and what comes between C1 and C3 on this thread is whole sections, or
+//! parts of sections that do not nest: each adds one and takes one away that it has added itself. `*w = s` is stored only where
+//! it is the same as `*w -= 1`.
 //!
-//! A signal handler that calls a slot between the caller's load of `state` and C1 finds 0, announces itself,
-//! and puts 0 back before the caller goes on; after C1 it is a nested call.
+//! A **signal handler** that calls a slot between the load of `s` and C1, or inside the two steps of `*w -= 1`, has
+//! put back what it found when it returns. One that makes its thread's first call finds, or leaves behind, a record; the
+//! interrupted caller has the sentinel in hand, sees its counter negative, and asks again.
 //!
-//! The loom models of this file (`tests/loom.rs`) check the three cases, and that each step taken away is seen.
+//! A reader that loads `now` **before it is turned and stores C1 after** counts itself where nobody looks for new sections any
+//! more. If its C1 came before W2, that is seen, as above; else it runs the new target, and is waited for or not.
+//! It delays whoever waits for that counter next, once for each thread: those that begin after it read the new `now`.
+//!
+//! A record that is **claimed while a reclaimer walks** the list, or is in a block linked meanwhile: if its owner's C1 comes
+//! before W2, so did the claim and the link, and the walk, which comes after W2, finds it.
+//!
+//! # Without the heavy barrier
+//!
+//! C1 is followed by a full fence ([`Counter::enter_fenced`]), and W2 is one. It is the same argument with the fence back in its
+//! place; threads of both kinds may be mixed. Loom, which knows no `membarrier`, models just this.
+//!
+//! The models of this file and of [`super::grace`] (`tests/loom/section.rs`, `tests/loom/grace.rs`) check each case, and that each
+//! step taken away is seen.
+#![allow(unsafe_code)]
 
-use crate::primitive::{AtomicUsize, Ordering, light_barrier};
+use core::ptr;
 
-/// `state` of a thread outside any call.
-pub(crate) const OUTSIDE: usize = 0;
-/// `state` of the sentinel that stands in for the record of a thread that has none yet.
-pub(crate) const UNREGISTERED: usize = usize::MAX;
-/// The phase before the first grace period.
-pub(crate) const FIRST_PHASE: usize = 1;
+use crate::primitive::{AtomicIsize, AtomicPtr, Ordering, fence, light_barrier};
 
-/// What a thread announces. See the file's head for its invariants.
+/// How many sections of one thread are counted in it.
 #[derive(Debug)]
-#[repr(align(128))]
-pub struct Record {
-    state: AtomicUsize,
-    now: AtomicUsize,
-}
+#[repr(transparent)]
+pub struct Counter(AtomicIsize);
 
-impl Record {
-    /// A record outside any call.
+impl Counter {
+    const ZERO: isize = 0;
+
+    /// The sentinel's: no section begins on it.
     #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Self { state: AtomicUsize::new(OUTSIDE), now: AtomicUsize::new(FIRST_PHASE) }
+    pub(crate) const fn negative() -> Self {
+        Self(AtomicIsize::new(isize::MIN))
     }
 
-    /// A record outside any call.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self { state: AtomicUsize::new(OUTSIDE), now: AtomicUsize::new(FIRST_PHASE) }
-    }
-
-    /// The record that unregistered threads point to: never outside, never entered.
-    #[cfg(not(loom))]
-    pub(crate) const fn sentinel() -> Self {
-        Self { state: AtomicUsize::new(UNREGISTERED), now: AtomicUsize::new(FIRST_PHASE) }
-    }
-
-    /// What the owner announces just now.
+    /// For the owner: how many there are. Negative in the sentinel.
     #[inline(always)]
-    pub(crate) fn state(&self) -> usize {
+    pub fn get(&self) -> isize {
         // Relaxed: read by the owner, who also wrote it (invariant 1).
-        self.state.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed)
     }
 
-    /// C1: begins an outermost call. The caller has found `state() == OUTSIDE`.
+    /// C1, for the owner, who has found `count`.
     #[inline(always)]
-    pub fn enter(&self) {
-        // Acquire, partner of the Release in `begin_phase`: what is loaded after a phase was read is no
-        // older than what was stored before the phase began.
-        let phase = self.now.load(Ordering::Acquire);
-        // Release, partner of the Acquire in `has_passed`: who sees this phase has seen the owner's calls before
-        // it, whose `leave` it may have missed. `light_barrier` keeps it before the call; the heavy barrier makes
-        // it seen in time.
-        self.state.store(phase, Ordering::Release);
+    pub fn enter(&self, count: isize) {
+        // Relaxed: who looks for a 0 learns nothing from this one. `light_barrier` keeps it before the call; the heavy barrier
+        // makes it seen in time.
+        self.0.store(count + 1, Ordering::Relaxed);
         light_barrier();
     }
 
-    /// C3: ends the outermost call.
+    /// C1, where there is no heavy barrier: it is seen at once.
     #[inline(always)]
-    pub fn leave(&self) {
-        // Release, partner of the Acquire in `has_passed`: everything the call did is over before it is freed.
-        self.state.store(OUTSIDE, Ordering::Release);
+    pub fn enter_fenced(&self, count: isize) {
+        // Partner of the fence in `GracePeriods::cookie`. A locked instruction is a full fence on x86, and cheaper than `mfence`.
+        #[cfg(all(target_arch = "x86_64", not(loom)))]
+        {
+            self.0.swap(count + 1, Ordering::SeqCst);
+            light_barrier();
+        }
+        #[cfg(any(not(target_arch = "x86_64"), loom))]
+        {
+            self.0.store(count + 1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
     }
 
-    /// W3: from now on, the owner announces `phase`, or a later one if it does already.
-    pub fn begin_phase(&self, phase: usize) {
-        self.now.fetch_max(phase, Ordering::AcqRel);
+    /// C3, where nothing has been counted since that is not over. Whether that is so; else nothing has been done.
+    #[inline(always)]
+    pub fn leave_nested(&self, count: isize) -> bool {
+        let nested = self.get() == count + 1;
+        if nested {
+            // Release, partner of the Acquire in `is_zero`: everything the section did is over before it is freed.
+            self.0.store(count, Ordering::Release);
+        }
+        nested
     }
 
-    /// W4: whether no call that began before `phase` is running on the owner.
-    pub fn has_passed(&self, phase: usize) -> bool {
-        let state = self.state.load(Ordering::Acquire);
-        state == OUTSIDE || state >= phase
+    /// C3, where sections overlap.
+    pub fn leave_any(&self) {
+        // Release: as above.
+        self.0.store(self.get() - 1, Ordering::Release);
     }
 
-    /// The owner has ended, or does not exist in this forked child: it is inside nothing.
+    /// W3.
+    pub fn is_zero(&self) -> bool {
+        // Acquire, partner of the Releases above.
+        self.0.load(Ordering::Acquire) == Self::ZERO
+    }
+
+    /// For sections that many threads count in one counter, each of which passes a fence after it.
+    #[cfg(not(loom))]
+    pub(crate) fn add(&self, by: isize) {
+        // Release: as in `leave_nested`.
+        self.0.fetch_add(by, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
+    }
+
+    /// In a forked child: what other threads were inside is gone.
+    #[cfg(not(loom))]
+    pub(crate) fn reset(&self, count: isize) {
+        self.0.store(count, Ordering::Release);
+    }
+}
+
+/// What a thread's sections are counted in. See the file's head for its invariants.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct Record {
+    now: AtomicPtr<Counter>,
+    counters: [Counter; 2],
+}
+
+impl Record {
+    /// A record outside any section, which [`turn`](Self::turn) has yet to give a `now`.
+    #[cfg(not(loom))]
+    pub(crate) const fn new() -> Self {
+        let counters = [const { Counter(AtomicIsize::new(Counter::ZERO)) }; 2];
+        Self { now: AtomicPtr::new(ptr::null_mut()), counters }
+    }
+
+    /// As above.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        let counters = core::array::from_fn(|_| Counter(AtomicIsize::new(Counter::ZERO)));
+        Self { now: AtomicPtr::new(ptr::null_mut()), counters }
+    }
+
+    /// The record of threads that have none: its counter is negative.
+    #[cfg(not(loom))]
+    pub(crate) const fn sentinel(counter: &'static Counter) -> Self {
+        let counters = [const { Counter(AtomicIsize::new(Counter::ZERO)) }; 2];
+        Self { now: AtomicPtr::new(ptr::from_ref(counter).cast_mut()), counters }
+    }
+
+    /// The counter of a section that begins now.
+    #[inline(always)]
+    pub fn now(&self) -> &Counter {
+        // Relaxed: nothing depends on which it is.
+        let now = self.now.load(Ordering::Relaxed);
+        // SAFETY: invariant 2; the record was turned before its owner got it.
+        unsafe { &*now }
+    }
+
+    /// W4: sections that begin from now on are counted in that counter.
+    pub fn turn(&self, index: usize) {
+        // Relaxed: as above.
+        self.now.store(ptr::from_ref(self.counter(index)).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// One of the two.
+    #[inline(always)]
+    pub fn counter(&self, index: usize) -> &Counter {
+        &self.counters[index & 1]
+    }
+
+    /// Whether no section is counted: asked by the owner, or where there is none.
+    pub fn is_outside(&self) -> bool {
+        self.counters.iter().all(Counter::is_zero)
+    }
+
+    /// In a forked child: its owner is a thread that does not exist here.
     #[cfg(not(loom))]
     pub(crate) fn abandon(&self) {
-        // Release, like the store that it repeats in `leave`: an acquire load that finds this one has seen the
-        // owner's last call, too.
-        self.state.store(OUTSIDE, Ordering::Release);
+        self.counters.iter().for_each(|counter| counter.reset(Counter::ZERO));
     }
 }

@@ -32,7 +32,6 @@ extern "C" fn prepare() {
     crate::gated::before_fork();
     crate::slot::commit::before_fork();
     crate::quiesce::reclaimer::before_fork();
-    crate::quiesce::guard::before_fork();
     #[cfg(patched)]
     crate::arena::shared::before_fork();
 }
@@ -40,7 +39,6 @@ extern "C" fn prepare() {
 extern "C" fn parent() {
     #[cfg(patched)]
     crate::arena::shared::after_fork_in_parent();
-    crate::quiesce::guard::after_fork_in_parent();
     crate::quiesce::reclaimer::after_fork_in_parent();
     crate::slot::commit::after_fork_in_parent();
     crate::gated::after_fork();

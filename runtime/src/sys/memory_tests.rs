@@ -232,16 +232,3 @@ fn a_child_with_memory_of_its_own_leaves_its_parent_alone() {
     }));
     assert_eq!(read(exec.start), 9);
 }
-
-#[test]
-fn pages_are_fresh() {
-    let pages = pages(5000).unwrap();
-    assert!(pages.addr().get().is_multiple_of(4096));
-    for offset in [0, 4999, 8191] {
-        // SAFETY: two pages were mapped.
-        let at = unsafe { pages.add(offset) };
-        // SAFETY: as above.
-        assert_eq!(unsafe { at.read() }, 0);
-    }
-    assert_eq!(super::pages(usize::MAX), None);
-}

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, heavy_barrier};
-use crate::record::Record;
+use crate::machine::{Core, Reader, heavy_barrier};
 
 const OLD: usize = 0;
 const NEW: usize = 1;
@@ -20,7 +19,7 @@ enum Barrier {
 }
 
 struct Shared {
-    record: Record,
+    reader: Reader,
     core: Core,
     stubs: [AtomicUsize; 2],
     returned: AtomicUsize,
@@ -31,7 +30,7 @@ fn model(barrier: Barrier) {
     builder.preemption_bound = Some(3);
     builder.check(move || {
         let shared = Arc::new(Shared {
-            record: Record::new(),
+            reader: Reader::new(),
             core: Core::default(),
             stubs: [AtomicUsize::new(OLD), AtomicUsize::new(OLD)],
             returned: AtomicUsize::new(0),
@@ -42,10 +41,10 @@ fn model(barrier: Barrier) {
                 for _ in 0..2 {
                     // Relaxed: however the caller comes to know that the batch has returned.
                     let returned = shared.returned.load(Ordering::Relaxed) == 1;
-                    shared.record.enter();
+                    let section = shared.reader.enter();
                     let found = [0, 1].map(|stub| shared.core.run(stub, &shared.stubs[stub]));
                     assert!(!returned || found == [NEW, NEW], "stale: a call after the batch runs the old");
-                    shared.record.leave();
+                    section.leave();
                 }
             }
         });

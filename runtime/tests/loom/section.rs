@@ -1,43 +1,46 @@
-//! A caller's section against the retirement of what it runs: the argument of `record.rs`.
+//! A reader's sections against the retirement of what they run: the argument of `record.rs`.
 
 use std::sync::Arc;
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, Freeable, heavy_barrier, wait_until_passed};
-use crate::record::{FIRST_PHASE, OUTSIDE, Record};
-
-const PHASE: usize = FIRST_PHASE + 1;
+use crate::machine::{Core, Freeable, Reader, Section, heavy_barrier};
 
 /// What a writer does between W1 and W5.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Writer {
-    /// W2, W3, W4.
+    /// W2, W3.
     Right,
-    /// No W2: a caller that was seen outside may still find the old target.
+    /// No W2: a reader whose counters were seen at 0 may still find the old target.
     WithoutBarrier,
-    /// W3 before W2: a caller may announce the new phase and still run the old jump that its core has fetched.
-    PhaseBeforeBarrier,
-    /// No W4.
+    /// W2 after W3: a section may begin in between, and run the old jump that its core has fetched.
+    BarrierLast,
+    /// No W3.
     WithoutWait,
+    /// W3 looks at the counter on which no section begins, alone.
+    OneCounter,
 }
 
-/// What a caller does around its use of the target.
+/// What a reader does around its use of the target.
 #[derive(Clone, Copy)]
 enum Caller {
     /// C1, C2, C3, so many times.
     Calls(usize),
-    /// A call inside a call, which finds the state nonzero and leaves it alone (invariant 2).
+    /// A call inside a call.
     Nests,
     /// C2 without C1 and C3: the section that is a no-op.
     Unannounced,
-    /// A nested call that ends the outer one's section.
-    NestsAndLeaves,
+    /// It goes on using what it found after C3.
+    LeavesEarly,
+    /// Two coroutines: the section that began first ends first, and the other goes on.
+    Overlaps,
+    /// As above, and C3 is "put back what was there" without the comparison.
+    OverlapsBlindly,
 }
 
 struct Shared {
-    record: Record,
+    reader: Reader,
     core: Core,
     /// The stub's displacement: which of the two.
     target: AtomicUsize,
@@ -45,38 +48,54 @@ struct Shared {
 }
 
 impl Shared {
-    /// C2.
-    fn run(&self) {
-        let target = self.core.run(0, &self.target);
-        self.targets[target].run();
+    /// C2, so far as it finds what to run.
+    fn find(&self) -> usize {
+        self.core.run(0, &self.target)
     }
 
-    /// `SlowSection::enter`, and what follows.
-    fn call(&self, inside: impl FnOnce()) {
-        let nested = self.record.state() != OUTSIDE;
-        if !nested {
-            self.record.enter();
-        }
-        inside();
-        if !nested {
-            self.record.leave();
-        }
+    fn run(&self) {
+        self.targets[self.find()].run();
     }
 
     fn calls(&self, caller: Caller) {
         match caller {
-            Caller::Calls(times) => (0..times).for_each(|_| self.call(|| self.run())),
-            Caller::Nests => self.call(|| {
-                self.call(|| self.run());
+            Caller::Calls(times) => (0..times).for_each(|_| {
+                let section = self.reader.enter();
                 self.run();
+                section.leave();
             }),
+            Caller::Nests => {
+                let outer = self.reader.enter();
+                let found = self.find();
+                let inner = self.reader.enter();
+                self.run();
+                inner.leave();
+                self.targets[found].run();
+                outer.leave();
+            }
             Caller::Unannounced => self.run(),
-            Caller::NestsAndLeaves => {
-                // What the outer call found at C2, it goes on using.
-                self.record.enter();
-                let target = self.core.run(0, &self.target);
-                self.record.leave();
-                self.targets[target].run();
+            Caller::LeavesEarly => {
+                let section = self.reader.enter();
+                let found = self.find();
+                section.leave();
+                self.targets[found].run();
+            }
+            Caller::Overlaps | Caller::OverlapsBlindly => {
+                let first = self.reader.enter();
+                self.run();
+                let second = self.reader.enter();
+                let found = self.find();
+                if matches!(caller, Caller::Overlaps) {
+                    first.leave();
+                } else {
+                    let (counter, count) = first.parts();
+                    // `*w = s`, whatever it holds.
+                    while !counter.leave_nested(count) {
+                        counter.leave_any();
+                    }
+                }
+                self.targets[found].run();
+                second.leave();
             }
         }
     }
@@ -84,35 +103,44 @@ impl Shared {
     fn retires(&self, writer: Writer) {
         // W1.
         self.target.store(1, Ordering::Release);
+        if matches!(writer, Writer::Right | Writer::WithoutWait | Writer::OneCounter) {
+            heavy_barrier(&[&self.core]);
+        }
         match writer {
-            Writer::Right => {
-                heavy_barrier(&[&self.core]);
-                self.record.begin_phase(PHASE);
-                wait_until_passed(&self.record, PHASE);
+            Writer::WithoutWait => {}
+            Writer::OneCounter => {
+                while !self.reader.record.counter(self.reader.grace.index() ^ 1).is_zero() {
+                    thread::yield_now();
+                }
             }
-            Writer::WithoutBarrier => {
-                self.record.begin_phase(PHASE);
-                wait_until_passed(&self.record, PHASE);
-            }
-            Writer::PhaseBeforeBarrier => {
-                self.record.begin_phase(PHASE);
-                heavy_barrier(&[&self.core]);
-                wait_until_passed(&self.record, PHASE);
-            }
-            Writer::WithoutWait => {
-                heavy_barrier(&[&self.core]);
-                self.record.begin_phase(PHASE);
-            }
+            _ => self.wait_without_fence(writer),
+        }
+        if writer == Writer::BarrierLast {
+            heavy_barrier(&[&self.core]);
         }
         // W5.
         self.targets[0].free();
     }
+
+    /// W3. Without W2 it is done by hand, for there are fences in a grace period of its own.
+    fn wait_without_fence(&self, writer: Writer) {
+        if writer == Writer::Right {
+            return self.reader.wait();
+        }
+        for index in 0..2 {
+            while !self.reader.record.counter(index).is_zero() {
+                thread::yield_now();
+            }
+        }
+    }
 }
 
 fn model(writer: Writer, caller: Caller) {
-    loom::model(move || {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(4);
+    builder.check(move || {
         let shared = Arc::new(Shared {
-            record: Record::new(),
+            reader: Reader::new(),
             core: Core::default(),
             target: AtomicUsize::new(0),
             targets: [Freeable::new(), Freeable::new()],
@@ -136,43 +164,20 @@ fn calls_in_a_row_keep_what_they_run() {
     model(Writer::Right, Caller::Calls(3));
 }
 
-/// `record.rs` with a C1 that is relaxed, as it once was: who sees the second call's phase has not seen the
-/// first call end.
-#[test]
-#[should_panic = "Causality violation"]
-fn broken_announcement_without_release() {
-    announcements(Ordering::Relaxed);
-}
-
-#[test]
-fn an_announcement_says_that_earlier_calls_are_over() {
-    announcements(Ordering::Release);
-}
-
-fn announcements(announce: Ordering) {
-    loom::model(move || {
-        let state = Arc::new(AtomicUsize::new(OUTSIDE));
-        let old = Arc::new(Freeable::new());
-        let calling = thread::spawn({
-            let (state, old) = (Arc::clone(&state), Arc::clone(&old));
-            move || {
-                state.store(FIRST_PHASE, announce);
-                old.run();
-                state.store(OUTSIDE, Ordering::Release);
-                // The next call has read the new phase, and runs something else.
-                state.store(PHASE, announce);
-            }
-        });
-        if state.load(Ordering::Acquire) == PHASE {
-            old.free();
-        }
-        calling.join().unwrap();
-    });
-}
-
 #[test]
 fn nested_calls_keep_what_the_outer_one_runs() {
     model(Writer::Right, Caller::Nests);
+}
+
+#[test]
+fn calls_that_overlap_keep_what_the_later_one_runs() {
+    model(Writer::Right, Caller::Overlaps);
+}
+
+#[test]
+#[should_panic = "Causality violation"]
+fn broken_without_comparison() {
+    model(Writer::Right, Caller::OverlapsBlindly);
 }
 
 #[test]
@@ -183,8 +188,8 @@ fn broken_without_barrier() {
 
 #[test]
 #[should_panic = "Causality violation"]
-fn broken_phase_before_barrier() {
-    model(Writer::PhaseBeforeBarrier, Caller::Calls(2));
+fn broken_barrier_last() {
+    model(Writer::BarrierLast, Caller::Calls(2));
 }
 
 #[test]
@@ -195,47 +200,36 @@ fn broken_without_wait() {
 
 #[test]
 #[should_panic = "Causality violation"]
+fn broken_one_counter() {
+    model(Writer::OneCounter, Caller::Calls(1));
+}
+
+#[test]
+#[should_panic = "Causality violation"]
 fn broken_section_that_is_a_no_op() {
     model(Writer::Right, Caller::Unannounced);
 }
 
 #[test]
 #[should_panic = "Causality violation"]
-fn broken_nested_call_that_leaves() {
-    model(Writer::Right, Caller::NestsAndLeaves);
+fn broken_call_that_leaves_early() {
+    model(Writer::Right, Caller::LeavesEarly);
 }
 
-/// A thread that calls in a hot loop is inside some call whenever the reclaimer looks: a call that began after
-/// the phase must not be waited for.
-fn hot_loop(begin_phase: impl Fn(&Record) + Send + Sync + Copy + 'static) {
-    loom::model(move || {
-        let record = Arc::new(Record::new());
-        let begun = Arc::new(AtomicUsize::new(0));
-        let calling = thread::spawn({
-            let (record, begun) = (Arc::clone(&record), Arc::clone(&begun));
-            move || {
-                for _ in 0..2 {
-                    let after = begun.load(Ordering::Acquire) == 1;
-                    record.enter();
-                    assert!(!after || record.has_passed(PHASE), "starved: a later call is waited for");
-                    record.leave();
-                }
-            }
-        });
-        begin_phase(&record);
-        begun.store(1, Ordering::Release);
-        calling.join().unwrap();
+/// A section of a signal handler, between two steps of the section that it interrupts, changes nothing.
+#[test]
+fn a_handler_between_two_steps() {
+    let reader = std::sync::Mutex::new(());
+    let _one_at_a_time = reader.lock();
+    loom::model(|| {
+        let reader = Arc::new(Reader::new());
+        reader.enter().leave();
+        let counter = reader.record.now();
+        let count = counter.get();
+        Section::enter_on(counter).leave();
+        counter.enter(count);
+        Section::enter_on(counter).leave();
+        assert!(counter.leave_nested(count));
+        assert!(reader.record.is_outside());
     });
-}
-
-#[test]
-fn a_hot_loop_does_not_starve_the_reclaimer() {
-    hot_loop(|record| record.begin_phase(PHASE));
-}
-
-/// Without phases, the record says no more than a depth counter: inside, or outside.
-#[test]
-#[should_panic = "starved"]
-fn broken_depth_counter() {
-    hot_loop(|_| {});
 }

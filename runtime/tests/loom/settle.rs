@@ -6,8 +6,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, Freeable, grace_period, heavy_barrier};
-use crate::record::{FIRST_PHASE, Record};
+use crate::machine::{Core, Freeable, Reader, grace_period, heavy_barrier};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -34,7 +33,7 @@ enum Writer {
 }
 
 struct Shared {
-    record: Record,
+    reader: Reader,
     core: Core,
     stub: AtomicUsize,
     this: AtomicUsize,
@@ -45,7 +44,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            record: Record::new(),
+            reader: Reader::new(),
             core: Core::default(),
             stub: AtomicUsize::new(A_METHOD),
             this: AtomicUsize::new(A),
@@ -56,7 +55,7 @@ impl Shared {
 
     /// C1 to C3: `BoundCore::this` loads `this`, the stub is run with it.
     fn call(&self) {
-        self.record.enter();
+        let section = self.reader.enter();
         let this = self.this.load(Ordering::Acquire);
         match self.core.run(STUB, &self.stub) {
             A_METHOD => {
@@ -72,7 +71,7 @@ impl Shared {
                 self.instances[B].run();
             }
         }
-        self.record.leave();
+        section.leave();
     }
 
     fn replace(&self, writer: Writer) {
@@ -89,12 +88,12 @@ impl Shared {
             self.stub.store(B_METHOD, Ordering::Release);
         }
         // `after_grace_period`: settle, drain.
-        grace_period(&self.record, FIRST_PHASE + 1, &[&self.core]);
+        grace_period(&self.reader, &[&self.core]);
         self.stub.store(B_METHOD, Ordering::Release);
         self.instances[A].free();
         // `release_later`.
         if writer != Writer::FreesThunkAtOnce {
-            grace_period(&self.record, FIRST_PHASE + 2, &[&self.core]);
+            grace_period(&self.reader, &[&self.core]);
         }
         self.thunk.free();
     }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, Freeable, wait_until_passed};
-use crate::record::{FIRST_PHASE, Record};
+use crate::machine::{Core, Freeable, Reader};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -32,7 +31,7 @@ enum Writer {
 }
 
 struct Shared {
-    record: Record,
+    reader: Reader,
     core: Core,
     /// `section::CODE_VERSION`.
     version: AtomicUsize,
@@ -44,7 +43,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            record: Record::new(),
+            reader: Reader::new(),
             core: Core::default(),
             version: AtomicUsize::new(0),
             stub: AtomicUsize::new(A_METHOD),
@@ -55,7 +54,7 @@ impl Shared {
 
     /// A call in a pinned section; `seen` is the thread's own.
     fn call(&self, seen: &mut usize) {
-        self.record.enter();
+        let section = self.reader.enter();
         // `serialise_if_stale`, after the pin.
         let version = self.version.load(Ordering::SeqCst);
         if core::mem::replace(seen, version) != version {
@@ -73,7 +72,7 @@ impl Shared {
                 self.instances[B].run();
             }
         }
-        self.record.leave();
+        section.leave();
     }
 
     /// `section::heavy_barrier`, where there is none.
@@ -84,10 +83,9 @@ impl Shared {
         loom::sync::atomic::fence(Ordering::SeqCst);
     }
 
-    fn grace_period(&self, writer: Writer, phase: usize) {
+    fn grace_period(&self, writer: Writer) {
         self.tell(writer);
-        self.record.begin_phase(phase);
-        wait_until_passed(&self.record, phase);
+        self.reader.wait();
     }
 
     fn replace(&self, writer: Writer) {
@@ -98,11 +96,11 @@ impl Shared {
             self.this.store(B, Ordering::Release);
         }
         // `Writer::advance`: published, straight.
-        self.grace_period(writer, FIRST_PHASE + 1);
+        self.grace_period(writer);
         self.this.store(B, Ordering::Release);
         self.instances[A].free();
         if writer != Writer::SettlesWithIt {
-            self.grace_period(writer, FIRST_PHASE + 2);
+            self.grace_period(writer);
         }
         self.stub.store(B_METHOD, Ordering::Release);
     }

@@ -7,10 +7,12 @@ pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) use core::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, fence};
+pub(crate) use loom::sync::atomic::{AtomicU64, fence};
 
 #[cfg(all(asymmetric, not(loom)))]
-pub(crate) use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, fence};
+pub(crate) use core::sync::atomic::AtomicU64;
+#[cfg(all(asymmetric, not(target_arch = "x86_64"), not(loom)))]
+pub(crate) use core::sync::atomic::fence;
 
 /// The reader's half of an asymmetric pair of barriers: it only keeps the compiler from reordering.
 ///

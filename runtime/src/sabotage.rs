@@ -20,16 +20,14 @@ pub enum Sabotage {
     UnlinkedReaders = 5,
     /// An instance of the same type is installed in place, whether or not the slot has settled.
     InPlaceUnsettled = 6,
-    /// Sections of a thread are taken to nest.
-    SectionsNest = 32,
     /// What a thread that has ended still holds is given up.
-    DeadGiveUp = 33,
+    DeadGiveUp = 32,
     /// Records of threads that live are given to others.
-    ReapsTheLiving = 34,
-    /// Threads have no record: they make do with the one that all of them share. Slow, not wrong.
-    NoRecords = 35,
-    /// Sections always begin on the same counter.
-    NeverTurns = 36,
+    ReapsTheLiving = 33,
+    /// The system has no memory for records. Then nothing is freed, and nothing is wrong.
+    NoRecords = 34,
+    /// Readers are not told of new phases.
+    OnePhase = 35,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -4,9 +4,9 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p hotcall --release --test loom
 //! ```
 //!
-//! The record of the section, the grace periods, and the marks by which instances are handed over, are the very files that the
+//! The record of the per-call section, and the marks by which instances are handed over, are the very files that the
 //! runtime is built from. What a writer does is
-//! stated step by step, beside the names that `record.rs` (C1 to W5), `grace.rs` (G1 to G4) and `slot/patched` give the steps. Each model
+//! stated step by step, beside the names that `record.rs` (W1 to W5) and `slot/patched` give the steps. Each model
 //! has broken twins, with one step left out or misplaced, which loom must reject: they show that the model
 //! could see the mistake.
 //!
@@ -17,9 +17,6 @@
 //! Without `--cfg loom` this file is empty.
 #![cfg(loom)]
 
-#[allow(dead_code, reason = "a model uses part of it")]
-#[path = "../src/quiesce/grace.rs"]
-mod grace;
 #[allow(dead_code, reason = "a model uses part of it")]
 #[path = "../src/handover.rs"]
 mod handover;
@@ -34,8 +31,6 @@ mod machine;
 
 #[path = "loom/batch.rs"]
 mod batch;
-#[path = "loom/grace.rs"]
-mod grace_periods;
 #[path = "loom/handover.rs"]
 mod handing_over;
 #[path = "loom/in_place.rs"]

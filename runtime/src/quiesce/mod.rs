@@ -1,19 +1,15 @@
 //! Quiescence: when may something that was replaced be freed?
 //!
-//! [`record`] holds the algorithm of the section and its argument, [`grace`] that of the grace period; [`registry`] gives
-//! records to threads; [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop; [`reclaimer`]
-//! runs the grace periods. Where there are no records, off Linux, `crossbeam-epoch` stands in for the first three.
+//! [`record`] holds the algorithm of sections and grace periods, and its argument; [`registry`] gives records to threads;
+//! [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop; [`reclaimer`]
+//! runs the grace periods. Where there are no records, off Linux, `crossbeam-epoch` stands in for the first two.
 
-#[cfg(asymmetric)]
-pub(crate) mod grace;
 pub(crate) mod guard;
 #[cfg(patched)]
 pub(crate) mod linked;
 pub(crate) mod reclaimer;
 #[cfg(asymmetric)]
 pub(crate) mod record;
-#[cfg(asymmetric)]
-mod recordless;
 #[cfg(asymmetric)]
 mod registry;
 #[cfg(asymmetric)]
@@ -47,5 +43,9 @@ pub(crate) fn registered_threads() -> usize {
 #[cfg(target_os = "linux")]
 pub(crate) fn after_fork_in_child() {
     #[cfg(asymmetric)]
-    registry::after_fork(crate::sys::barrier::register());
+    {
+        crate::sys::barrier::register();
+        registry::after_fork();
+        section::after_fork();
+    }
 }

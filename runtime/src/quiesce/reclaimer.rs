@@ -4,7 +4,7 @@
 //! grace period on behalf of all of it, and runs it. Nobody has to call again for something to be freed.
 //!
 //! A grace period ends when every section that was under way when it began is over, those of plain calls and those of guards
-//! alike: see [`super::record`] and [`super::grace`].
+//! alike: see [`super::record`].
 //!
 //! Deferred work may itself defer: settling a slot defers the release of its thunks.
 //!

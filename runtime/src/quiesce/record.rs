@@ -10,217 +10,186 @@
 //!
 //! # Idea
 //!
-//! That of SRCU (McKenney, "Sleepable RCU", 2006; `kernel/rcu/srcutree.c`). Each thread owns a *record* of two counters, and
-//! of a word that says which of them a section that begins *now* is counted in. A section remembers its counter
-//! and what it found there.
+//! Each section has a *flag* of its own. A thread owns a *record* of several, and one that is free is used again and again. A flag
+//! is two words. `state` is 0 while the flag is free, else the *phase* in which its section began. `now` is the phase that is to be
+//! announced next; only reclaimers write it.
 //!
 //! ```text
-//!   reader                                   writer, then reclaimer
-//!   ------                                   ----------------------
-//!       w = now                              W1  store the new target (stub, `this` word)
-//!       s = *w                               W2  heavy barrier: every running thread passes a full
-//!   C1  *w = s + 1                               barrier and, if it runs patched code, a
-//!   C2  load `this`, fetch the stub              core-serialising instruction
-//!       ... runs the plugin ...              W3  see each of the two counters of each record at 0,
-//!   C3  *w = s           (release)               once, at any time after W2
-//!       or *w -= 1, where *w is not s + 1    W5  free what W1 replaced
+//!   reader, in a flag of its own             writer, then reclaimer
+//!   ----------------------------             ----------------------
+//!   state is 0; p = now                      W1  store the new target (stub, `this` word)
+//!   C1  state = p          (release)         W2  heavy barrier: every running thread passes a full
+//!   C2  load `this`, fetch the stub              barrier and, if it runs patched code, a core-serialising
+//!       ... runs the plugin ...                  instruction
+//!   C3  state = 0          (release)         W3  q > all phases before; now = q, in each flag that is not 0
+//!                                            W4  wait until each flag has once shown 0 or >= q
+//!                                            W5  free what W1 replaced
 //! ```
 //!
-//! The comparison in C3 foretells what the counter holds: what is stored was in a register all along, so the stores of
-//! consecutive calls do not wait for each other. It fails only where sections of one thread do not nest.
+//! Which flag is found by one load: the thread remembers the one that it used last ([`super::registry`]). If that is taken, the
+//! section is nested, or overlaps; it looks for a free flag, and the thread remembers that instead. So a loop of calls
+//! under a guard, inside a call, or in a coroutine costs what it costs anywhere else.
 //!
-//! A counter that ever more sections begin on may never be seen at 0. So reclaimers turn `now` to the other counter, and
-//! then see the one that nobody begins on any more drain: [`super::grace`]. That is W4, and only about *when*: which
-//! counter a section is counted in matters to nothing that is said below.
+//! (Two counters a thread, as in SRCU, were measured, too: McKenney, "Sleepable RCU", 2006. A section that is to add one and take
+//! one away in any order reads what it wrote: 15 to 20 % of a plain call.)
 //!
 //! # Invariants
 //!
-//! 1. Only its owner writes the counters of a record, and adds and takes away one for each of its sections.
-//! 2. `now` points to one of the record's own counters, or is the sentinel's, whose counter is negative and never written.
-//! 3. From C1 to C3 of a section, its counter is at least 1.
+//! 1. Only its owner writes `state`; only reclaimers write `now` (this runtime's, and those of runtimes whose slots are
+//!    called from here), and phases only grow.
+//! 2. From C1 to C3 of a section, the `state` of its flag is the phase that C1 stored: who finds a flag that is not 0
+//!    leaves it alone.
+//! 3. A phase is taken by adding to one counter, with acquire and release: who takes a later one has seen what came
+//!    before the earlier.
 //!
 //! # Why it holds
 //!
-//! Take a section, and a reclaimer that has seen its counter at 0 after W2. The barrier W2 fell on the reader's thread
-//! either before C1 or after it in program order.
+//! Take a section and a grace period, and suppose that W4 saw the section's flag pass.
 //!
-//! * **Before C1**: then C2 comes after it, too, and finds what W1 stored: the new target.
-//! * **After C1**: then C1 is visible to whatever is loaded after W2 (the store-buffer, or Dekker, pattern, with the fence of
-//!   one side moved into W2). By invariant 3 the 0 that was seen is from after C3: the section is over. A 0 is only ever
-//!   stored by a C3, which releases, so the load that acquires it has seen everything that the section did; and
-//!   what the owner's other sections did before.
+//! * It saw **0 from before C1**. The barrier W2 fell on the reader's core either before C1 or after it in
+//!   program order. After it: the store C1 would have been visible to W4, which follows W2, and W4
+//!   would not have seen 0. So W2 precedes C1, thus C2, and C2 finds what W1 stored: the new target. This is
+//!   the store-buffer (Dekker) pattern with the fence of one side moved into W2.
+//! * It saw **0 from after C3**, or the state of a later section in this flag: the section is over, and the acquire load of W4 has
+//!   seen the release store C3 after everything it did.
+//! * It saw **a phase p >= q**. The reader loaded `now` after a W3 that stored p, whose reclaimer took p after q was taken (invariant
+//!   3), thus after W2 had serialised the reader's core. Whatever it loads and fetches after that is no older than W1: the new
+//!   target. And the sections before that one in this flag are over: C1 is a release store, too, so the acquire load of W4 has seen them
+//!   end.
 //!
-//! Invariant 3: C1 stores one more than it loaded, and what comes between C1 and C3 on this thread is whole sections, or
-//! parts of sections that do not nest: each adds one and takes one away that it has added itself. `*w = s` is stored only where
-//! it is the same as `*w -= 1`.
+//! A reader that loads `now` just before W3 and stores it just after is merely waited for longer, once. A
+//! thread in a hot loop is inside some call at every look; the phase tells the reclaimer that it is not the
+//! *same* call, where a depth counter would starve it. So it is with guards and coroutines that overlap: each has its phase.
 //!
-//! A **signal handler** that calls a slot between the load of `s` and C1, or inside the two steps of `*w -= 1`, has
-//! put back what it found when it returns. One that makes its thread's first call finds, or leaves behind, a record; the
-//! interrupted caller has the sentinel in hand, sees its counter negative, and asks again.
+//! A flag that shows 0 is not told of the new phase. It may announce an old one later: then another grace period tells it.
+//! So nothing has to be done for records that are claimed meanwhile. If the owner's C1 comes before W2, so do the claim and the
+//! link that put the record into the list, and W4, which comes after W2, finds it there.
 //!
-//! A reader that loads `now` **before it is turned and stores C1 after** counts itself where nobody looks for new sections any
-//! more. If its C1 came before W2, that is seen, as above; else it runs the new target, and is waited for or not.
-//! It delays whoever waits for that counter next, once for each thread: those that begin after it read the new `now`.
-//!
-//! A record that is **claimed while a reclaimer walks** the list, or is in a block linked meanwhile: if its owner's C1 comes
-//! before W2, so did the claim and the link, and the walk, which comes after W2, finds it.
+//! A signal handler that calls a slot between the reader's load of `state` and C1 finds 0, announces itself,
+//! and puts 0 back before the reader goes on; after C1 it takes another flag.
 //!
 //! # Without the heavy barrier
 //!
-//! C1 is followed by a full fence ([`Counter::enter_fenced`]), and W2 is one. It is the same argument with the fence back in its
-//! place; threads of both kinds may be mixed. Loom, which knows no `membarrier`, models just this.
+//! C1 is followed by a full fence ([`Flag::enter_fenced`]), and W2 is one. It is the same argument with the fence back in its
+//! place, and threads of both kinds may be mixed. Loom, which knows no `membarrier`, models just this.
 //!
-//! The models of this file and of [`super::grace`] (`tests/loom/section.rs`, `tests/loom/grace.rs`) check each case, and that each
-//! step taken away is seen.
-#![allow(unsafe_code)]
+//! The loom models of this file (`tests/loom/section.rs`) check the cases, and that each step taken away is seen.
 
-use core::ptr;
+use crate::primitive::{AtomicU64, Ordering, light_barrier};
 
-use crate::primitive::{AtomicIsize, AtomicPtr, Ordering, fence, light_barrier};
+/// `state` of a flag that is free.
+pub(crate) const OUTSIDE: u64 = 0;
+/// `state` of the sentinel that stands in for a flag of a thread that has none: never free, never entered.
+pub(crate) const UNREGISTERED: u64 = u64::MAX;
+/// The phase before the first grace period.
+pub(crate) const FIRST_PHASE: u64 = 1;
 
-/// How many sections of one thread are counted in it.
+/// What one section announces. See the file's head for its invariants.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct Counter(AtomicIsize);
+#[repr(C, align(16))]
+pub struct Flag {
+    state: AtomicU64,
+    now: AtomicU64,
+}
 
-impl Counter {
-    const ZERO: isize = 0;
-
-    /// The sentinel's: no section begins on it.
+impl Flag {
+    /// A flag that is free.
     #[cfg(not(loom))]
-    pub(crate) const fn negative() -> Self {
-        Self(AtomicIsize::new(isize::MIN))
+    pub(crate) const fn new() -> Self {
+        Self { state: AtomicU64::new(OUTSIDE), now: AtomicU64::new(FIRST_PHASE) }
     }
 
-    /// For the owner: how many there are. Negative in the sentinel.
+    /// A flag that is free.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self { state: AtomicU64::new(OUTSIDE), now: AtomicU64::new(FIRST_PHASE) }
+    }
+
+    /// What unregistered threads point to.
+    #[cfg(not(loom))]
+    pub(crate) const fn sentinel() -> Self {
+        Self { state: AtomicU64::new(UNREGISTERED), now: AtomicU64::new(FIRST_PHASE) }
+    }
+
+    /// Whether no section of the owner, who asks, is in it.
     #[inline(always)]
-    pub fn get(&self) -> isize {
+    pub fn is_free(&self) -> bool {
         // Relaxed: read by the owner, who also wrote it (invariant 1).
-        self.0.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) == OUTSIDE
     }
 
-    /// C1, for the owner, who has found `count`.
+    /// C1: begins a section. The caller has found the flag free.
     #[inline(always)]
-    pub fn enter(&self, count: isize) {
-        // Relaxed: who looks for a 0 learns nothing from this one. `light_barrier` keeps it before the call; the heavy barrier
-        // makes it seen in time.
-        self.0.store(count + 1, Ordering::Relaxed);
+    pub fn enter(&self) {
+        // Release, partner of the Acquire in `has_passed`: who sees this phase has seen the owner's sections before
+        // it, whose `leave` it may have missed. `light_barrier` keeps it before the call; the heavy barrier makes
+        // it seen in time.
+        self.state.store(self.phase(), Ordering::Release);
         light_barrier();
     }
 
     /// C1, where there is no heavy barrier: it is seen at once.
-    #[inline(always)]
-    pub fn enter_fenced(&self, count: isize) {
-        // Partner of the fence in `GracePeriods::cookie`. A locked instruction is a full fence on x86, and cheaper than `mfence`.
+    #[inline]
+    pub fn enter_fenced(&self) {
+        // Partner of the fence of W2. A locked instruction is a full fence on x86, and cheaper than `mfence`.
         #[cfg(all(target_arch = "x86_64", not(loom)))]
         {
-            self.0.swap(count + 1, Ordering::SeqCst);
+            self.state.swap(self.phase(), Ordering::SeqCst);
             light_barrier();
         }
         #[cfg(any(not(target_arch = "x86_64"), loom))]
         {
-            self.0.store(count + 1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
+            self.state.store(self.phase(), Ordering::Release);
+            crate::primitive::fence(Ordering::SeqCst);
         }
     }
 
-    /// C3, where nothing has been counted since that is not over. Whether that is so; else nothing has been done.
     #[inline(always)]
-    pub fn leave_nested(&self, count: isize) -> bool {
-        let nested = self.get() == count + 1;
-        if nested {
-            // Release, partner of the Acquire in `is_zero`: everything the section did is over before it is freed.
-            self.0.store(count, Ordering::Release);
-        }
-        nested
+    fn phase(&self) -> u64 {
+        // Acquire, partner of the Release in `raise`: what is loaded after a phase was read is no
+        // older than what was stored before the phase began.
+        self.now.load(Ordering::Acquire)
     }
 
-    /// C3, where sections overlap.
-    pub fn leave_any(&self) {
-        // Release: as above.
-        self.0.store(self.get() - 1, Ordering::Release);
+    /// C3: ends the section.
+    #[inline(always)]
+    pub fn leave(&self) {
+        // Release, partner of the Acquire in `has_passed`: everything the section did is over before it is freed.
+        self.state.store(OUTSIDE, Ordering::Release);
     }
 
-    /// W3.
-    pub fn is_zero(&self) -> bool {
-        // Acquire, partner of the Releases above.
-        self.0.load(Ordering::Acquire) == Self::ZERO
+    /// W3: from now on, `phase` is announced, or a later one if one is already.
+    pub fn raise(&self, phase: u64) {
+        self.now.fetch_max(phase, Ordering::AcqRel);
     }
 
-    /// For sections that many threads count in one counter, each of which passes a fence after it.
-    #[cfg(not(loom))]
-    pub(crate) fn add(&self, by: isize) {
-        // Release: as in `leave_nested`.
-        self.0.fetch_add(by, Ordering::AcqRel);
-        fence(Ordering::SeqCst);
-    }
-
-    /// In a forked child: what other threads were inside is gone.
-    #[cfg(not(loom))]
-    pub(crate) fn reset(&self, count: isize) {
-        self.0.store(count, Ordering::Release);
+    /// W4: whether no section that began before `phase` is in it.
+    pub fn has_passed(&self, phase: u64) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        state == OUTSIDE || state >= phase
     }
 }
 
-/// What a thread's sections are counted in. See the file's head for its invariants.
+/// Where phases come from: invariant 3.
 #[derive(Debug)]
-#[repr(C, align(128))]
-pub struct Record {
-    now: AtomicPtr<Counter>,
-    counters: [Counter; 2],
-}
+pub struct Phases(AtomicU64);
 
-impl Record {
-    /// A record outside any section, which [`turn`](Self::turn) has yet to give a `now`.
+impl Phases {
+    /// None taken yet.
     #[cfg(not(loom))]
     pub(crate) const fn new() -> Self {
-        let counters = [const { Counter(AtomicIsize::new(Counter::ZERO)) }; 2];
-        Self { now: AtomicPtr::new(ptr::null_mut()), counters }
+        Self(AtomicU64::new(FIRST_PHASE))
     }
 
-    /// As above.
+    /// None taken yet.
     #[cfg(loom)]
     pub fn new() -> Self {
-        let counters = core::array::from_fn(|_| Counter(AtomicIsize::new(Counter::ZERO)));
-        Self { now: AtomicPtr::new(ptr::null_mut()), counters }
+        Self(AtomicU64::new(FIRST_PHASE))
     }
 
-    /// The record of threads that have none: its counter is negative.
-    #[cfg(not(loom))]
-    pub(crate) const fn sentinel(counter: &'static Counter) -> Self {
-        let counters = [const { Counter(AtomicIsize::new(Counter::ZERO)) }; 2];
-        Self { now: AtomicPtr::new(ptr::from_ref(counter).cast_mut()), counters }
-    }
-
-    /// The counter of a section that begins now.
-    #[inline(always)]
-    pub fn now(&self) -> &Counter {
-        // Relaxed: nothing depends on which it is.
-        let now = self.now.load(Ordering::Relaxed);
-        // SAFETY: invariant 2; the record was turned before its owner got it.
-        unsafe { &*now }
-    }
-
-    /// W4: sections that begin from now on are counted in that counter.
-    pub fn turn(&self, index: usize) {
-        // Relaxed: as above.
-        self.now.store(ptr::from_ref(self.counter(index)).cast_mut(), Ordering::Relaxed);
-    }
-
-    /// One of the two.
-    #[inline(always)]
-    pub fn counter(&self, index: usize) -> &Counter {
-        &self.counters[index & 1]
-    }
-
-    /// Whether no section is counted: asked by the owner, or where there is none.
-    pub fn is_outside(&self) -> bool {
-        self.counters.iter().all(Counter::is_zero)
-    }
-
-    /// In a forked child: its owner is a thread that does not exist here.
-    #[cfg(not(loom))]
-    pub(crate) fn abandon(&self) {
-        self.counters.iter().for_each(|counter| counter.reset(Counter::ZERO));
+    /// W3: a phase later than all that were taken before.
+    pub fn next(&self) -> u64 {
+        // AcqRel, partner of itself.
+        self.0.fetch_add(1, Ordering::AcqRel) + 1
     }
 }

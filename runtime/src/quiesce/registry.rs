@@ -19,14 +19,19 @@
 //! Each is claimed by one compare-and-swap. The third asks the system once for each record, so it is done only where it is
 //! due: when it last freed less than a quarter, there must be a quarter more records before it is done again.
 //!
+//! A record has a few flags, each for one section at a time. A thread whose sections are more takes as many records again as it has,
+//! and links them into a ring. It looks for a free flag from where it found the last one: nested calls, and guards without number,
+//! find one at the first look, or the second.
+//!
 //! # Invariants
 //!
 //! 1. Blocks are only ever added to the list, and never freed: a `&'static Record` stays valid.
-//! 2. A record whose owner is not [`NOBODY`] is used by that thread alone, and so is its `now`. The generation changes with every
+//! 2. A record whose owner is not free is used by that thread alone: its flags and `next`. The generation changes with every
 //!    claim: a compare-and-swap that succeeds has not missed one.
-//! 3. A record changes hands only while nothing is counted in it. What a thread that has ended is still inside of is held for
+//! 3. A record changes hands only while all its flags are free. What a thread that has ended is still inside of is held for
 //!    ever: it has leaked a guard, or a coroutine in the middle of a call, and what these protect may be lent to threads that go on.
-//! 4. `KEPT` is a record that the calling thread owns. `RECORD` is the same, or the sentinel.
+//! 4. `CURSOR` is in a record that the calling thread owns, and so are all records of the ring that it is in. `FLAG` is
+//!    one of their flags, or the sentinel.
 //!
 //! A child that `fork` has made without hotcall's handlers (before anything was replaced) has the records of threads that it
 //! has not. Their owners name another process, so they are left alone.
@@ -36,14 +41,57 @@ use core::cell::Cell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use super::grace::{GracePeriods, Records};
-use super::record::{Counter, Record};
-use super::recordless;
+use super::record::{Flag, Phases};
 use crate::sabotage::{self, Sabotage};
 use crate::sys::thread::{self, Thread};
 
+/// So many that a record is two cachelines, which are often fetched together.
+const FLAGS: usize = 7;
 /// So many that a block is a page.
 const PER_BLOCK: usize = 30;
+
+/// What a thread announces its sections in.
+#[repr(C, align(128))]
+pub(crate) struct Record {
+    flags: [Flag; FLAGS],
+    /// The next in the owner's ring. Null before there is an owner.
+    next: AtomicPtr<Record>,
+}
+
+impl Record {
+    const fn new() -> Self {
+        Self { flags: [const { Flag::new() }; FLAGS], next: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Whether its owner is inside nothing.
+    fn is_outside(&self) -> bool {
+        // Acquires what the owner's last sections have released.
+        self.flags.iter().all(|flag| flag.has_passed(u64::MAX))
+    }
+
+    fn next(&'static self) -> &'static Self {
+        // Relaxed: the owner's own.
+        let next = self.next.load(Ordering::Relaxed);
+        // SAFETY: null or from `link`, which takes a `&'static Self`.
+        unsafe { next.as_ref() }.unwrap_or(self)
+    }
+
+    /// The owner links `next` behind this one.
+    fn link(&self, next: &'static Self) {
+        self.next.store(ptr::from_ref(next).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// The owner's ring, from this one on.
+    fn ring(&'static self) -> impl Iterator<Item = &'static Self> {
+        let mut next = Some(self);
+        core::iter::from_fn(move || {
+            let record = next?;
+            let after = record.next();
+            next = (!ptr::eq(after, self)).then_some(after);
+            Some(record)
+        })
+    }
+}
 
 #[repr(C)]
 struct Block {
@@ -64,35 +112,69 @@ impl Block {
 }
 
 static FIRST: Block = Block::new();
-/// Of the sentinel; see also [`recordless`].
-pub(super) static NEGATIVE: Counter = Counter::negative();
-static SENTINEL: Record = Record::sentinel(&NEGATIVE);
+static SENTINEL: Flag = Flag::sentinel();
 /// How many records there must be before it is asked again whose owners have ended.
 static REAP_FROM: AtomicUsize = AtomicUsize::new(0);
-/// The grace periods that all these records pass.
-pub(super) static GRACE: GracePeriods = GracePeriods::new();
+/// The phases of all these records.
+pub(super) static PHASES: Phases = Phases::new();
+
+/// Where the thread found its last free flag.
+#[derive(Clone, Copy)]
+struct Cursor {
+    record: &'static Record,
+    index: usize,
+}
 
 thread_local! {
-    /// The record that the thread's fast path uses. A pointer, and no destructor, so that reading it is one load.
-    static RECORD: Cell<&'static Record> = const { Cell::new(&SENTINEL) };
-    /// The thread's record, whether or not its fast path uses it.
-    static KEPT: Cell<Option<&'static Record>> = const { Cell::new(None) };
+    /// The flag that the thread's fast path tries. A pointer, and no destructor, so that reading it is one load.
+    static FLAG: Cell<&'static Flag> = const { Cell::new(&SENTINEL) };
+    /// `None` before the thread has a record.
+    static CURSOR: Cell<Option<Cursor>> = const { Cell::new(None) };
 }
 
-/// The calling thread's record, as far as its fast path is concerned; else the sentinel.
+/// The flag that the calling thread's fast path tries.
 #[inline(always)]
-pub(crate) fn current() -> &'static Record {
-    RECORD.get()
+pub(crate) fn current() -> &'static Flag {
+    FLAG.get()
 }
 
-/// The calling thread's record.
-pub(crate) fn own() -> Option<&'static Record> {
-    KEPT.get()
+/// From now on, the calling thread's fast path tries this flag of its own; or none.
+pub(crate) fn choose(flag: Option<&'static Flag>) {
+    FLAG.set(flag.unwrap_or(&SENTINEL));
 }
 
-/// Whether the fast path of the calling thread uses its record.
-pub(crate) fn choose(fast: bool) {
-    RECORD.set(if fast { KEPT.get().unwrap_or(&SENTINEL) } else { &SENTINEL });
+/// Whether the calling thread is in a section.
+pub(crate) fn is_inside() -> bool {
+    CURSOR.get().is_some_and(|cursor| cursor.record.ring().any(|record| !record.is_outside()))
+}
+
+/// A free flag of the calling thread's, which is given a record if it has none. `None` where the system has no memory for one.
+pub(crate) fn free_flag() -> Option<&'static Flag> {
+    loop {
+        let cursor = match CURSOR.get() {
+            Some(cursor) => cursor,
+            None => register()?,
+        };
+        let begin = cursor.record;
+        // The rest of this record, then the others, then the beginning of this one.
+        let here = (cursor.index..FLAGS).map(|index| Cursor { record: begin, index });
+        let others = begin.next().ring().take_while(|record| !ptr::eq(*record, begin)).chain([begin]);
+        let there = others.flat_map(|record| (0..FLAGS).map(move |index| Cursor { record, index }));
+        if let Some(found) = here.chain(there).find(|cursor| cursor.record.flags[cursor.index].is_free()) {
+            CURSOR.set(Some(found));
+            return Some(&found.record.flags[found.index]);
+        }
+        extend(begin)?;
+    }
+}
+
+/// Every flag of every record that any thread has had.
+pub(crate) fn flags() -> impl Iterator<Item = &'static Flag> {
+    entries().filter(|entry| !is_given_up(entry)).flat_map(|(_, record)| record.flags.iter())
+}
+
+fn is_given_up((owner, _): &(&AtomicU64, &Record)) -> bool {
+    sabotage::is(Sabotage::DeadGiveUp) && has_ended(owner.load(Ordering::Relaxed))
 }
 
 /// Who uses a record: the generation of the claim in 20 bits, the process and the thread in 22 each, which is what Linux has.
@@ -142,36 +224,6 @@ fn entries() -> impl Iterator<Item = (&'static AtomicU64, &'static Record)> {
     blocks().flat_map(|block| block.owners.iter().zip(&block.records))
 }
 
-/// What [`GRACE`] walks over.
-pub(super) struct All;
-
-impl Records for All {
-    fn from(&self, position: usize) -> impl Iterator<Item = &Record> {
-        let blocks = blocks().skip(position / PER_BLOCK).enumerate();
-        let records = blocks.flat_map(move |(nth, block)| {
-            let first = if nth == 0 { position % PER_BLOCK } else { 0 };
-            block.records[first..].iter()
-        });
-        // Last, and of no block: those that come after it are looked at again, which does no harm.
-        records.chain(core::iter::once(recordless::record()))
-    }
-
-    fn has_drained(&self, record: &Record, index: usize) -> bool {
-        record.counter(index).is_zero()
-            || (sabotage::is(Sabotage::DeadGiveUp) && entries().any(|entry| is_of_the_dead(entry, record)))
-    }
-
-    fn turn(&self, record: &Record, index: usize) {
-        if !sabotage::is(Sabotage::NeverTurns) {
-            record.turn(index);
-        }
-    }
-}
-
-fn is_of_the_dead((owner, record): (&AtomicU64, &Record), wanted: &Record) -> bool {
-    ptr::eq(record, wanted) && has_ended(owner.load(Ordering::Relaxed))
-}
-
 fn has_ended(owner: u64) -> bool {
     owner::thread(owner).is_some_and(|thread| thread.has_ended(thread::current().process))
 }
@@ -182,49 +234,63 @@ pub(crate) fn owned() -> usize {
     entries().filter(|(owner, _)| owned(owner.load(Ordering::Relaxed))).count()
 }
 
-/// The calling thread's record, which is given one if it has none. `None` where the system has no memory for one.
-pub(crate) fn own_or_register() -> Option<&'static Record> {
-    match KEPT.get() {
-        Some(record) => Some(record),
-        None => register(),
-    }
-}
-
+/// Gives the calling thread its first record.
 #[cold]
-fn register() -> Option<&'static Record> {
+fn register() -> Option<Cursor> {
     if sabotage::is(Sabotage::UnlistedSections) {
-        let record = Box::leak(Box::new(Record::new()));
-        record.turn(0);
-        KEPT.set(Some(record));
-        return Some(record);
+        let cursor = Cursor { record: Box::leak(Box::new(Record::new())), index: 0 };
+        CURSOR.set(Some(cursor));
+        return Some(cursor);
     }
     if sabotage::is(Sabotage::NoRecords) {
         return None;
     }
     let thread = thread::current();
     loop {
-        let (owner, record, claimed) = claim(thread)?;
-        record.turn(GRACE.index());
+        let (owner, record, claimed) = claim(thread, true)?;
+        record.link(record);
         // A signal handler may have come in the meantime, and have claimed the same one, or another.
-        if let Some(known) = KEPT.get() {
-            if !ptr::eq(known, record) {
+        if let Some(known) = CURSOR.get() {
+            if !ptr::eq(known.record, record) {
                 let _ = owner.compare_exchange(claimed, owner::freed(claimed), Ordering::Release, Ordering::Relaxed);
             }
             return Some(known);
         }
-        KEPT.set(Some(record));
+        let cursor = Cursor { record, index: 0 };
+        CURSOR.set(Some(cursor));
         // It may have forked, and the child has taken away what nobody seemed to use.
         if owner.load(Ordering::Relaxed) == claimed {
-            return Some(record);
+            return Some(cursor);
         }
-        KEPT.set(None);
+        CURSOR.set(None);
     }
+}
+
+/// All flags of the ring are taken: it gets as many records again. A signal handler that comes meanwhile may do the same; what it
+/// added may fall out of the ring, which costs a record until the thread ends, and nothing else: the handler's sections are over.
+#[cold]
+fn extend(begin: &'static Record) -> Option<()> {
+    let thread = thread::current();
+    let mut wanted = begin.ring().count();
+    let add = |record: &'static Record| {
+        record.link(begin.next());
+        begin.link(record);
+    };
+    while wanted >= PER_BLOCK {
+        grow(owner::claimed_by(NOBODY, thread))?.records.iter().for_each(add);
+        wanted -= PER_BLOCK;
+    }
+    for _ in 0..wanted {
+        let (_, record, _) = claim(thread, false)?;
+        add(record);
+    }
+    Some(())
 }
 
 type Claimed = (&'static AtomicU64, &'static Record, u64);
 
-/// Makes the thread the owner of a record that nothing is counted in.
-fn claim(thread: Thread) -> Option<Claimed> {
+/// Makes the thread the owner of a record whose flags are free. Its `first` may be one that has its number already.
+fn claim(thread: Thread, first: bool) -> Option<Claimed> {
     loop {
         let mut free = None;
         for (owner, record) in entries() {
@@ -232,7 +298,8 @@ fn claim(thread: Thread) -> Option<Claimed> {
             let before = owner.load(Ordering::Acquire);
             if owner::is_free(before) {
                 free = free.or(Some((owner, record, before)));
-            } else if owner::thread(before) == Some(thread)
+            } else if first
+                && owner::thread(before) == Some(thread)
                 && let Some(claimed) = change_hands(owner, record, before, owner::claimed_by(before, thread))
             {
                 return Some(claimed);
@@ -276,7 +343,7 @@ fn make_room(thread: Thread) -> Option<()> {
             return Some(());
         }
     }
-    grow()
+    grow(NOBODY).map(drop)
 }
 
 fn reap(owner: &'static AtomicU64, record: &'static Record, caller: Thread) -> bool {
@@ -286,16 +353,20 @@ fn reap(owner: &'static AtomicU64, record: &'static Record, caller: Thread) -> b
     !owner::is_free(before) && ended && change_hands(owner, record, before, owner::freed(before)).is_some()
 }
 
-fn grow() -> Option<()> {
+/// Adds a block whose records have this owner.
+fn grow(owner: u64) -> Option<&'static Block> {
     let block = crate::sys::pages::pages(size_of::<Block>())?.cast::<Block>();
     // SAFETY: `pages` gave writable memory of this size, page-aligned, that nobody else knows.
     unsafe { block.write(Block::new()) };
+    // SAFETY: as above, and just initialised.
+    let fresh: &'static Block = unsafe { block.as_ref() };
+    fresh.owners.iter().for_each(|word| word.store(owner, Ordering::Relaxed));
     let mut last = &FIRST;
     loop {
         let swap =
             last.next.compare_exchange(ptr::null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
         match swap {
-            Ok(_) => return Some(()),
+            Ok(_) => return Some(fresh),
             // SAFETY: invariant 1; a failed swap of null gives a pointer that is not null.
             Err(other) => last = unsafe { NonNull::new(other)?.as_ref() },
         }
@@ -303,22 +374,23 @@ fn grow() -> Option<()> {
 }
 
 /// In a forked child, only the calling thread lives on: the others are inside nothing, and what it is inside of it stays in.
-pub(crate) fn after_fork(fast: bool) {
+pub(crate) fn after_fork() {
     let thread = thread::current();
-    let own = KEPT.get();
+    let own = CURSOR.get().and_then(|cursor| {
+        let entry = entries().find(|(_, record)| ptr::eq(*record, cursor.record));
+        owner::thread(entry?.0.load(Ordering::Relaxed))
+    });
     for (owner, record) in entries() {
         let before = owner.load(Ordering::Relaxed);
-        if own.is_some_and(|own| ptr::eq(own, record)) {
+        if owner::is_free(before) {
+            continue;
+        }
+        if owner::thread(before) == own {
             owner.store(owner::claimed_by(before, thread), Ordering::Relaxed);
-        } else if !owner::is_free(before) {
-            record.abandon();
+        } else {
+            record.flags.iter().for_each(Flag::leave);
             owner.store(owner::freed(before), Ordering::Relaxed);
         }
-    }
-    recordless::after_fork();
-    GRACE.after_fork(&All);
-    if !fast {
-        choose(false);
     }
 }
 

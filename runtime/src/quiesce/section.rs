@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use super::recordless;
-use super::record::{Counter, Record};
-use super::registry::{self, NEGATIVE};
+use super::record::Flag;
+use super::registry;
 use crate::sabotage::{self, Sabotage};
 use crate::sys::barrier;
 
@@ -42,90 +42,79 @@ pub fn sections() -> Sections {
 /// comparisons.
 pub fn force_pinned_sections(force: bool) {
     FORCED.set(force);
-    registry::choose(sections() == Sections::Asymmetric);
+    // The next section finds out what it may use.
+    registry::choose(None);
 }
 
 /// While it lives, nothing that the thread finds in a slot is freed. Not `Send`.
 ///
 /// Sections of a thread nest, and overlap, and end in any order.
 ///
-/// Invariant: `counter` is one of the thread's record, in which this section is counted, and held `count` before; or it is
-/// [`NEGATIVE`], the section is one of [`recordless`], and `count` says which.
+/// Invariant: `flag` is one of the thread's own, in which this section was announced and no other is; or it is [`NOWHERE`].
 pub struct Section {
-    counter: &'static Counter,
-    count: isize,
+    flag: &'static Flag,
     not_send: PhantomData<*const ()>,
 }
+
+/// The flag of sections for which the system had no memory. Nobody looks at it.
+static NOWHERE: Flag = Flag::new();
+
+/// There has been such a section: when it is over, nobody knows, so that no grace period ends any more.
+static EXHAUSTED: AtomicBool = AtomicBool::new(false);
 
 impl Section {
     /// Begins a section. Small enough to be inlined at every call.
     #[inline(always)]
     pub(crate) fn enter() -> Self {
-        let counter = registry::current().now();
-        let count = counter.get();
-        if count < 0 {
+        let flag = registry::current();
+        if !flag.is_free() {
             return Self::enter_slowly();
         }
-        counter.enter(count);
-        Self::counted(counter, count)
+        flag.enter();
+        Self::announced(flag)
     }
 
     #[inline(always)]
-    fn counted(counter: &'static Counter, count: isize) -> Self {
-        Self { counter, count, not_send: PhantomData }
+    fn announced(flag: &'static Flag) -> Self {
+        Self { flag, not_send: PhantomData }
     }
 
-    /// The thread has no record yet, or is not to use it without a fence.
+    /// The flag is taken; or the thread has no record yet, or is not to use it without a fence.
     #[cold]
     #[inline(never)]
     fn enter_slowly() -> Self {
         let fast = sections() == Sections::Asymmetric;
-        match registry::own_or_register() {
-            Some(record) if fast => {
-                registry::choose(true);
-                Self::enter_asymmetric(record)
-            }
-            Some(record) => Self::enter_fenced(record),
-            None => Self::counted(&NEGATIVE, recordless::enter()),
-        }
-    }
-
-    fn enter_asymmetric(record: &'static Record) -> Self {
-        let counter = record.now();
-        let count = counter.get();
-        counter.enter(count);
-        Self::counted(counter, count)
-    }
-
-    fn enter_fenced(record: &'static Record) -> Self {
-        let counter = record.now();
-        let count = counter.get();
-        counter.enter_fenced(count);
-        stale::serialise();
-        Self::counted(counter, count)
-    }
-
-    /// Sections that do not nest, or a thread without a record.
-    #[cold]
-    #[inline(never)]
-    fn leave_slowly(counter: &'static Counter, count: isize) {
-        if core::ptr::eq(counter, &NEGATIVE) {
-            recordless::leave(count);
-        } else if sabotage::is(Sabotage::SectionsNest) {
-            counter.reset(count);
+        let Some(flag) = registry::free_flag() else { return Self::unannounced() };
+        if fast {
+            registry::choose(Some(flag));
+            flag.enter();
         } else {
-            counter.leave_any();
+            flag.enter_fenced();
+            stale::serialise();
         }
+        Self::announced(flag)
+    }
+
+    #[cold]
+    fn unannounced() -> Self {
+        // Partner of the load in `wait_for_readers`, which follows a fence, too.
+        EXHAUSTED.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        stale::serialise();
+        Self::announced(&NOWHERE)
     }
 }
 
 impl Drop for Section {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.counter.leave_nested(self.count) {
-            Self::leave_slowly(self.counter, self.count);
-        }
+        self.flag.leave();
     }
+}
+
+/// In a forked child: it may be refused the barrier that its parent had.
+pub(crate) fn after_fork() {
+    registry::choose(None);
 }
 
 /// Whether the calling thread is inside a call or holds a guard: then it must not wait for a grace period.
@@ -139,7 +128,8 @@ pub(crate) fn is_protected() -> bool {
 
 /// The same, as far as this copy of hotcall knows.
 pub(crate) fn is_protected_here() -> bool {
-    registry::own().is_some_and(|record| !record.is_outside()) || recordless::is_inside()
+    // Where nothing is freed any more, a wait would never end either.
+    registry::is_inside() || EXHAUSTED.load(Ordering::Relaxed)
 }
 
 /// After something was made unreachable, or code was written: every running thread passes a full barrier and, where calls are
@@ -150,7 +140,7 @@ pub(crate) fn heavy_barrier() {
     if barrier::is_available() {
         barrier::heavy();
     } else {
-        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         stale::code_written();
         #[cfg(patched)]
         super::linked::code_written();
@@ -210,11 +200,24 @@ mod stale {
     pub(crate) fn serialise() {}
 }
 
-/// Waits until every section that is there now is over; `pause` is called between looks. The caller has passed the
-/// heavy barrier.
+/// W3 and W4 of [`super::record`]: waits until every section that is there now is over; `pause` is called between looks.
+/// The caller has passed the heavy barrier.
 pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
-    let cookie = registry::GRACE.cookie();
-    while !registry::GRACE.poll(cookie, &registry::All) {
+    // Partner of the fences of sections that have one.
+    fence(Ordering::SeqCst);
+    while EXHAUSTED.load(Ordering::SeqCst) {
+        pause();
+    }
+    let phase = registry::PHASES.next();
+    let mut waiting: Vec<_> = registry::flags().filter(|flag| !flag.has_passed(phase)).collect();
+    if !sabotage::is(Sabotage::OnePhase) {
+        waiting.iter().for_each(|flag| flag.raise(phase));
+    }
+    loop {
+        waiting.retain(|flag| !flag.has_passed(phase));
+        if waiting.is_empty() {
+            return;
+        }
         pause();
     }
 }

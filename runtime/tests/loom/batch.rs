@@ -5,7 +5,8 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, Reader, heavy_barrier};
+use crate::machine::{Core, heavy_barrier};
+use crate::record::Flag;
 
 const OLD: usize = 0;
 const NEW: usize = 1;
@@ -19,7 +20,7 @@ enum Barrier {
 }
 
 struct Shared {
-    reader: Reader,
+    flag: Flag,
     core: Core,
     stubs: [AtomicUsize; 2],
     returned: AtomicUsize,
@@ -30,7 +31,7 @@ fn model(barrier: Barrier) {
     builder.preemption_bound = Some(3);
     builder.check(move || {
         let shared = Arc::new(Shared {
-            reader: Reader::new(),
+            flag: Flag::new(),
             core: Core::default(),
             stubs: [AtomicUsize::new(OLD), AtomicUsize::new(OLD)],
             returned: AtomicUsize::new(0),
@@ -41,10 +42,10 @@ fn model(barrier: Barrier) {
                 for _ in 0..2 {
                     // Relaxed: however the caller comes to know that the batch has returned.
                     let returned = shared.returned.load(Ordering::Relaxed) == 1;
-                    let section = shared.reader.enter();
+                    shared.flag.enter();
                     let found = [0, 1].map(|stub| shared.core.run(stub, &shared.stubs[stub]));
                     assert!(!returned || found == [NEW, NEW], "stale: a call after the batch runs the old");
-                    section.leave();
+                    shared.flag.leave();
                 }
             }
         });

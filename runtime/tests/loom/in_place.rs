@@ -6,7 +6,8 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, Freeable, Reader, grace_period, heavy_barrier};
+use crate::machine::{Core, Freeable, grace_period, heavy_barrier};
+use crate::record::{FIRST_PHASE, Flag};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -32,7 +33,7 @@ enum Writer {
 }
 
 struct Shared {
-    reader: Reader,
+    flag: Flag,
     core: Core,
     stub: AtomicUsize,
     this: AtomicUsize,
@@ -43,7 +44,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            reader: Reader::new(),
+            flag: Flag::new(),
             core: Core::default(),
             stub: AtomicUsize::new(FIRST_THUNK),
             this: AtomicUsize::new(FIRST),
@@ -56,7 +57,7 @@ impl Shared {
     fn call(&self) {
         // Acquire: the caller has come to know of the replacement by something that orders it.
         let replaced = self.replaced.load(Ordering::Acquire) == 1;
-        let section = self.reader.enter();
+        self.flag.enter();
         let this = self.this.load(Ordering::Acquire);
         let runs = match self.core.run(STUB, &self.stub) {
             A_METHOD => {
@@ -68,7 +69,7 @@ impl Shared {
         };
         assert!(!replaced || runs != FIRST, "stale: a call after the replacement runs the old instance");
         self.instances[runs].run();
-        section.leave();
+        self.flag.leave();
     }
 
     fn replace(&self, writer: Writer) {
@@ -83,7 +84,7 @@ impl Shared {
         self.this.store(SECOND, Ordering::Release);
         self.replaced.store(1, Ordering::Release);
         if writer != Writer::FreesAtOnce {
-            grace_period(&self.reader, &[&self.core]);
+            grace_period(&self.flag, FIRST_PHASE + 1, &[&self.core]);
         }
         // Left there in the models that are to show what a stale call is.
         if !matches!(writer, Writer::WhileUnsettled | Writer::WithoutBarrier) {

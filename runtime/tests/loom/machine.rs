@@ -4,8 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use crate::grace::{GracePeriods, Records};
-use crate::record::{Counter, Record};
+use crate::record::Flag;
 
 /// An instance, or a piece of code: used by callers, freed by a writer.
 ///
@@ -71,81 +70,16 @@ pub fn heavy_barrier(cores: &[&Core]) {
     fence(Ordering::SeqCst);
 }
 
-/// A thread's record, and the grace periods of a runtime in which it is the only one.
-#[derive(Debug)]
-pub struct Reader {
-    pub record: Record,
-    pub grace: GracePeriods,
-    /// No atomic of loom's: the owner's own.
-    claimed: std::sync::atomic::AtomicBool,
-}
-
-impl Records for Reader {
-    fn from(&self, position: usize) -> impl Iterator<Item = &Record> {
-        core::iter::once(&self.record).skip(position)
-    }
-}
-
-impl Reader {
-    pub fn new() -> Self {
-        let claimed = std::sync::atomic::AtomicBool::new(false);
-        Self { record: Record::new(), grace: GracePeriods::new(), claimed }
-    }
-
-    /// `Section::enter`; the first time, `registry::register`.
-    pub fn enter(&self) -> Section<'_> {
-        if !self.claimed.swap(true, std::sync::atomic::Ordering::Relaxed) {
-            self.record.turn(self.grace.index());
-        }
-        Section::enter(&self.record)
-    }
-
-    /// `section::wait_for_readers`, after the heavy barrier: W3, by way of G1 to G4.
-    pub fn wait(&self) {
-        wait(&self.grace, self);
-    }
-}
-
-/// `section::wait_for_readers`.
-pub fn wait(grace: &GracePeriods, records: &impl Records) {
-    let cookie = grace.cookie();
-    while !grace.poll(cookie, records) {
+/// W4.
+pub fn wait_until_passed(flag: &Flag, phase: u64) {
+    while !flag.has_passed(phase) {
         loom::thread::yield_now();
     }
 }
 
-/// `section::Section`, which ends where the model says.
-#[derive(Debug)]
-pub struct Section<'r> {
-    counter: &'r Counter,
-    count: isize,
-}
-
-impl<'r> Section<'r> {
-    pub fn enter(record: &'r Record) -> Self {
-        let counter = record.now();
-        Self::enter_on(counter)
-    }
-
-    pub fn enter_on(counter: &'r Counter) -> Self {
-        let count = counter.get();
-        counter.enter(count);
-        Self { counter, count }
-    }
-
-    pub fn leave(self) {
-        if !self.counter.leave_nested(self.count) {
-            self.counter.leave_any();
-        }
-    }
-
-    pub fn parts(self) -> (&'r Counter, isize) {
-        (self.counter, self.count)
-    }
-}
-
-/// `reclaimer::wait_for_grace_period`: W2, W3.
-pub fn grace_period(reader: &Reader, cores: &[&Core]) {
+/// `reclaimer::wait_for_grace_period`: W2, W3, W4.
+pub fn grace_period(flag: &Flag, phase: u64, cores: &[&Core]) {
     heavy_barrier(cores);
-    reader.wait();
+    flag.raise(phase);
+    wait_until_passed(flag, phase);
 }

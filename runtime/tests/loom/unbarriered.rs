@@ -6,7 +6,8 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::machine::{Core, Freeable, Reader};
+use crate::machine::{Core, Freeable, wait_until_passed};
+use crate::record::{FIRST_PHASE, Flag};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -31,7 +32,7 @@ enum Writer {
 }
 
 struct Shared {
-    reader: Reader,
+    flag: Flag,
     core: Core,
     /// `section::CODE_VERSION`.
     version: AtomicUsize,
@@ -43,7 +44,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            reader: Reader::new(),
+            flag: Flag::new(),
             core: Core::default(),
             version: AtomicUsize::new(0),
             stub: AtomicUsize::new(A_METHOD),
@@ -54,7 +55,7 @@ impl Shared {
 
     /// A call in a pinned section; `seen` is the thread's own.
     fn call(&self, seen: &mut usize) {
-        let section = self.reader.enter();
+        self.flag.enter();
         // `serialise_if_stale`, after the pin.
         let version = self.version.load(Ordering::SeqCst);
         if core::mem::replace(seen, version) != version {
@@ -72,7 +73,7 @@ impl Shared {
                 self.instances[B].run();
             }
         }
-        section.leave();
+        self.flag.leave();
     }
 
     /// `section::heavy_barrier`, where there is none.
@@ -83,9 +84,10 @@ impl Shared {
         loom::sync::atomic::fence(Ordering::SeqCst);
     }
 
-    fn grace_period(&self, writer: Writer) {
+    fn grace_period(&self, writer: Writer, phase: u64) {
         self.tell(writer);
-        self.reader.wait();
+        self.flag.raise(phase);
+        wait_until_passed(&self.flag, phase);
     }
 
     fn replace(&self, writer: Writer) {
@@ -96,11 +98,11 @@ impl Shared {
             self.this.store(B, Ordering::Release);
         }
         // `Writer::advance`: published, straight.
-        self.grace_period(writer);
+        self.grace_period(writer, FIRST_PHASE + 1);
         self.this.store(B, Ordering::Release);
         self.instances[A].free();
         if writer != Writer::SettlesWithIt {
-            self.grace_period(writer);
+            self.grace_period(writer, FIRST_PHASE + 2);
         }
         self.stub.store(B_METHOD, Ordering::Release);
     }

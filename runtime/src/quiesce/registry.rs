@@ -30,8 +30,8 @@
 //!    claim: a compare-and-swap that succeeds has not missed one.
 //! 3. A record changes hands only while all its flags are free. What a thread that has ended is still inside of is held for
 //!    ever: it has leaked a guard, or a coroutine in the middle of a call, and what these protect may be lent to threads that go on.
-//! 4. `CURSOR` is in a record that the calling thread owns, and so are all records of the ring that it is in. `FLAG` is
-//!    one of their flags, or the sentinel.
+//! 4. `CURSOR` is in a record that the calling thread owns, and so are all records of the ring that it is in. `FLAG` and
+//!    `FENCED` are among their flags, or the sentinel.
 //!
 //! A child that `fork` has made without hotcall's handlers (before anything was replaced) has the records of threads that it
 //! has not. Their owners name another process, so they are left alone.
@@ -128,6 +128,8 @@ struct Cursor {
 thread_local! {
     /// The flag that the thread's fast path tries. A pointer, and no destructor, so that reading it is one load.
     static FLAG: Cell<&'static Flag> = const { Cell::new(&SENTINEL) };
+    /// The flag that it tries next, where its sections have a fence.
+    static FENCED: Cell<&'static Flag> = const { Cell::new(&SENTINEL) };
     /// `None` before the thread has a record.
     static CURSOR: Cell<Option<Cursor>> = const { Cell::new(None) };
 }
@@ -138,9 +140,21 @@ pub(crate) fn current() -> &'static Flag {
     FLAG.get()
 }
 
-/// From now on, the calling thread's fast path tries this flag of its own; or none.
-pub(crate) fn choose(flag: Option<&'static Flag>) {
-    FLAG.set(flag.unwrap_or(&SENTINEL));
+/// The flag that the calling thread's sections with a fence try.
+#[inline(always)]
+pub(crate) fn current_fenced() -> &'static Flag {
+    FENCED.get()
+}
+
+/// From now on, the calling thread's sections try this flag of its own: those with a fence, or those without.
+pub(crate) fn choose(flag: &'static Flag, fenced: bool) {
+    if fenced { &FENCED } else { &FLAG }.set(flag);
+}
+
+/// From now on, the calling thread's sections find out what they may use.
+pub(crate) fn choose_again() {
+    FLAG.set(&SENTINEL);
+    FENCED.set(&SENTINEL);
 }
 
 /// Whether the calling thread is in a section.

@@ -42,8 +42,7 @@ pub fn sections() -> Sections {
 /// comparisons.
 pub fn force_pinned_sections(force: bool) {
     FORCED.set(force);
-    // The next section finds out what it may use.
-    registry::choose(None);
+    registry::choose_again();
 }
 
 /// While it lives, nothing that the thread finds in a slot is freed. Not `Send`.
@@ -83,15 +82,29 @@ impl Section {
     #[cold]
     #[inline(never)]
     fn enter_slowly() -> Self {
-        let fast = sections() == Sections::Asymmetric;
-        let Some(flag) = registry::free_flag() else { return Self::unannounced() };
-        if fast {
-            registry::choose(Some(flag));
-            flag.enter();
-        } else {
-            flag.enter_fenced();
-            stale::serialise();
+        let flag = registry::current_fenced();
+        if flag.is_free() {
+            return Self::enter_fenced(flag);
         }
+        Self::enter_elsewhere()
+    }
+
+    #[inline]
+    fn enter_fenced(flag: &'static Flag) -> Self {
+        flag.enter_fenced();
+        stale::serialise();
+        Self::announced(flag)
+    }
+
+    #[inline(never)]
+    fn enter_elsewhere() -> Self {
+        let fenced = sections() == Sections::Pinned;
+        let Some(flag) = registry::free_flag() else { return Self::unannounced() };
+        registry::choose(flag, fenced);
+        if fenced {
+            return Self::enter_fenced(flag);
+        }
+        flag.enter();
         Self::announced(flag)
     }
 
@@ -114,7 +127,7 @@ impl Drop for Section {
 
 /// In a forked child: it may be refused the barrier that its parent had.
 pub(crate) fn after_fork() {
-    registry::choose(None);
+    registry::choose_again();
 }
 
 /// Whether the calling thread is inside a call or holds a guard: then it must not wait for a grace period.

@@ -159,23 +159,9 @@ impl<I: ?Sized + Interface> Patched<I> {
     #[doc(hidden)]
     #[inline(always)]
     pub unsafe fn __call<R>(&self, index: usize, call: impl FnOnce((*const (), Code)) -> R) -> R {
-        match Section::enter() {
-            Some(_section) => {
-                // SAFETY: the caller's promise.
-                call(unsafe { self.load(index) })
-            }
-            None => {
-                let _section = Self::enter_slowly();
-                // SAFETY: as above.
-                call(unsafe { self.load(index) })
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_slowly() -> SlowSection {
-        SlowSection::enter()
+        let _section = Section::enter();
+        // SAFETY: the caller's promise.
+        call(unsafe { self.load(index) })
     }
 
     /// The caller is in a section while it uses the answer.

@@ -38,6 +38,14 @@ pub enum Sabotage {
     AnyMark = 22,
     /// A mark is taken for a branch whatever has become of the bytes there.
     AnyBranch = 23,
+    /// What a thread that has ended still holds is given up.
+    DeadGiveUp = 32,
+    /// Records of threads that live are given to others.
+    ReapsTheLiving = 33,
+    /// The system has no memory for records. Then nothing is freed, and nothing is wrong.
+    NoRecords = 34,
+    /// Readers are not told of new phases.
+    OnePhase = 35,
 }
 
 #[cfg(feature = "negative-controls")]

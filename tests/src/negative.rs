@@ -13,7 +13,7 @@ const VARIABLE: &str = "HOTCALL_SABOTAGE";
 pub const CAUGHT: i32 = 86;
 
 /// All mechanisms that can be switched off, by name.
-pub const ALL: [(&str, Sabotage); 9] = [
+pub const ALL: [(&str, Sabotage); 13] = [
     ("no-quiescence", Sabotage::NoQuiescence),
     ("reuse-at-once", Sabotage::ReuseAtOnce),
     ("settle-at-once", Sabotage::SettleAtOnce),
@@ -23,6 +23,10 @@ pub const ALL: [(&str, Sabotage); 9] = [
     ("joins-stage", Sabotage::JoinsStage),
     ("shared-after-fork", Sabotage::SharedAfterFork),
     ("no-memory-of-its-own", Sabotage::NoMemoryOfItsOwn),
+    ("dead-give-up", Sabotage::DeadGiveUp),
+    ("reaps-the-living", Sabotage::ReapsTheLiving),
+    ("no-records", Sabotage::NoRecords),
+    ("one-phase", Sabotage::OnePhase),
 ];
 
 /// Those of edits and marks, each of which one test asks about.

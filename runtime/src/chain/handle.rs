@@ -303,7 +303,7 @@ impl<I: ?Sized + Chainable> Chain<I> {
     #[doc(hidden)]
     #[inline(always)]
     pub unsafe fn __enter() -> Option<Section> {
-        Section::enter()
+        Some(Section::enter())
     }
 
     /// For `#[dispatch]`: begins the section of a plain call.

@@ -168,8 +168,7 @@ impl<D: Definition> Slot<D> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[cfg_attr(debug_assertions, inline)]
     pub unsafe fn __enter(&self) -> Option<Entered<'_, D, Section>> {
-        let section = Section::enter()?;
-        Some(Entered { section, bound: Bound::new(&self.core) })
+        Some(Entered { section: Section::enter(), bound: Bound::new(&self.core) })
     }
 
     /// For `#[dispatch]`: begins the section of a plain call.
@@ -179,8 +178,7 @@ impl<D: Definition> Slot<D> {
     /// As for `__enter`.
     #[doc(hidden)]
     pub unsafe fn __enter_slowly(&self) -> Entered<'_, D, SlowSection> {
-        let section = SlowSection::enter();
-        Entered { section, bound: Bound::new_where_fetches_may_be_stale(&self.core) }
+        Entered { section: Section::enter(), bound: Bound::new(&self.core) }
     }
 
     /// Hoists the protection out of a loop: calls through the result need none of their own, and still see

@@ -45,7 +45,7 @@
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
-use core::ptr::{self, NonNull};
+use core::ptr;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -442,14 +442,6 @@ fn check_image(range: &Range<usize>) -> Result<(), MemoryError> {
         }
     }
     if covered < range.end { Err(wrong("they are not mapped")) } else { Ok(()) }
-}
-
-/// Fresh zeroed memory that is never given back, without the allocator: for what may run inside it.
-pub(crate) fn pages(len: usize) -> Option<NonNull<u8>> {
-    let len = len.checked_next_multiple_of(page())?;
-    // SAFETY: the system chooses the address: nothing that is mapped is replaced.
-    let at = unsafe { mmap_anonymous(ptr::null_mut(), len, READ_WRITE, MapFlags::PRIVATE) }.ok()?;
-    NonNull::new(at.cast())
 }
 
 fn no_maps(source: io::Error) -> MemoryError {

@@ -299,16 +299,3 @@ fn a_limit_on_files_is_an_error_and_no_signal() {
         near.contains("ulimit -n") && !near.contains("mount /proc") && anywhere.contains("ulimit -n")
     }));
 }
-
-#[test]
-fn pages_are_fresh() {
-    let pages = pages(5000).unwrap();
-    assert!(pages.addr().get().is_multiple_of(4096));
-    for offset in [0, 4999, 8191] {
-        // SAFETY: two pages were mapped.
-        let at = unsafe { pages.add(offset) };
-        // SAFETY: as above.
-        assert_eq!(unsafe { at.read() }, 0);
-    }
-    assert_eq!(super::pages(usize::MAX), None);
-}

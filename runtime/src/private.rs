@@ -1,7 +1,7 @@
 //! What the macros' expansions name. Not part of the API: it changes with the macros, which are pinned to the same version.
 
 pub use crate::instance::Instance;
-pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
+pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table, TypeDefinition};
 pub use crate::patched::Patched;
 #[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
@@ -47,6 +47,12 @@ pub const fn layout<T>() -> (usize, usize) {
     (size_of::<T>(), align_of::<T>())
 }
 
+/// For `#[dispatch]`: whether a value owns something that whoever drops it frees.
+#[must_use]
+pub const fn owns<T: ?Sized>() -> bool {
+    core::mem::needs_drop::<T>()
+}
+
 /// What the expansion of `#[dispatch]` names for chains.
 pub mod chain {
     pub use crate::chain::inspect::EmittedChain;
@@ -65,9 +71,13 @@ pub mod chain {
 )]
 pub trait MayLend {}
 
+/// What the tables of plugins are made of.
+pub use crate::plugin::boundary::{Boundary, Caught, Watched};
+
 /// What the expansion of `export!` names.
 pub mod plugin {
     pub use crate::interface::Interface;
+    pub use crate::plugin::boundary::{Exported, Host};
     pub use crate::plugin::export::*;
     pub use crate::plugin::header::*;
 }

@@ -13,6 +13,7 @@ mod chain;
 mod expand;
 mod functions;
 mod implementations;
+mod memory;
 mod method;
 mod rewrite;
 mod tables;

@@ -140,7 +140,7 @@ impl ChainCore {
         let state = &mut *editing.state;
         let len = state.list.len();
         let Some(old) = state.list.get(index).cloned() else { return Err(Error::NoElement { index, len }) };
-        let same_type = old.table().type_id() == new.table().type_id();
+        let same_type = old.table().is_same_type(new.table());
         if same_type
             && let Some(program) = &mut state.program
             && let Some(unused) = program.retarget(of.rules, index, &new)

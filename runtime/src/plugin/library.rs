@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::allocator::{Allocator, Kin};
+use super::boundary::Host;
 use super::compare::{Difference, difference};
 use super::export::{Entry, Outcome, Request};
 use super::header::Header;
@@ -265,10 +267,16 @@ impl Library {
         let export = self.inner.select::<I>(name).map_err(refused)?;
         let entry = self.entry(&export).map_err(refused)?;
         let interface = core::any::type_name::<I>();
-        let reason = match entry(&Request { interface, config }) {
-            Outcome::Made { data, table } => {
+        let shares_memory = I::DESCRIPTION.shares_memory || self.inner.linked.load(Ordering::Relaxed);
+        let request = Request { interface, config, host: Host::this(), shares_memory };
+        // SAFETY: the symbol comes from the header, which names an entry (the promise of `open`); that both sides agree on
+        // hotcall and compiler, and so on what an entry is, was found before.
+        let outcome = unsafe { entry(&request) };
+        let reason = match outcome {
+            Outcome::Made(fresh) => {
+                let (data, table) = fresh.into_parts();
                 let keeper: Keeper = self.inner.clone();
-                // SAFETY: `Outcome::Made` promises what `data` and `table` are; `inner` keeps the library.
+                // SAFETY: `Fresh` promises what `data` and `table` are; `inner` keeps the library.
                 let raw = unsafe { RawInstance::from_library(data, table, keeper) };
                 return Ok(Instance::from_raw(raw));
             }
@@ -280,6 +288,7 @@ impl Library {
                     host: format!("`{interface}`"),
                 }));
             }
+            Outcome::AllocatesElsewhere => return Err(refused(self.inner.another_allocator(&export.0.header))),
             Outcome::Failed(text) => text.into_string(),
             Outcome::Panicked(text) => format!("it panicked: {}", text.into_string()),
         };
@@ -302,6 +311,20 @@ impl Library {
 struct Agreed<'a>(&'a Export);
 
 impl Inner {
+    fn another_allocator(&self, header: &Header) -> PluginError {
+        PluginError::Allocator {
+            path: self.path.clone(),
+            interface: header.interface.name.clone(),
+            library: "a global allocator of its own".to_owned(),
+            host: match Allocator::this_is_the_systems() {
+                Kin::Same => "the system's",
+                Kin::Differ => "one of its own",
+                Kin::Unknown => "another",
+            }
+            .to_owned(),
+        }
+    }
+
     /// The one export with this interface and, if one is given, this name.
     fn select<I: ?Sized + Interface>(&self, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
         let host = &I::DESCRIPTION;

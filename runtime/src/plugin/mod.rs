@@ -43,6 +43,13 @@
 //! The header is a check against mistakes. A library that lies in it is believed, which is why
 //! [`Library::open`] is unsafe.
 
+mod allocator;
+pub(crate) mod boundary;
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64", panic = "unwind")),
+    path = "catch_elsewhere.rs"
+)]
+mod catch;
 mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;

@@ -14,7 +14,7 @@ use crate::error::PluginError;
 pub(crate) struct PrivateCopy;
 
 /// Refuses.
-pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
+pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>, bool), PluginError> {
     Err(PluginError::Load { path: path.to_owned(), reason: unsupported() })
 }
 
@@ -45,7 +45,9 @@ impl Loaded {
     /// # Safety
     ///
     /// As above.
-    pub(crate) unsafe fn unload(self) {}
+    pub(crate) unsafe fn unload(self) -> Result<(), String> {
+        Err(unsupported())
+    }
 }
 
 fn unsupported() -> String {

@@ -90,6 +90,8 @@ struct Inner {
     copy: Gated<Option<PrivateCopy>>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
+    /// Its symbols show a `#[global_allocator]`.
+    own_allocator: bool,
     /// Slots of it follow the program's: it stays.
     linked: AtomicBool,
 }
@@ -171,7 +173,7 @@ impl Library {
     ///   sides.
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let (copy, headers) = examine(path).map_err(refused)?;
+        let (copy, headers, own_allocator) = examine(path).map_err(refused)?;
         let exports: Vec<_> = headers.into_iter().map(|header| Export { header }).collect();
         tracing::debug!(target: TARGET, path = %path.display(), exports = exports.len(), "plugin accepted");
         Ok(Self {
@@ -182,6 +184,7 @@ impl Library {
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
                 linked: AtomicBool::new(false),
+                own_allocator,
             }),
         })
     }
@@ -265,6 +268,13 @@ impl Library {
 
     fn make<I: ?Sized + Interface>(&self, name: Option<&str>, config: &str) -> Result<Instance<I>, Error> {
         let export = self.inner.select::<I>(name).map_err(refused)?;
+        // Where the file says it, nothing has to be loaded to find out.
+        if self.inner.own_allocator
+            && I::DESCRIPTION.shares_memory
+            && Allocator::this_is_the_systems() != Kin::Differ
+        {
+            return Err(refused(self.inner.another_allocator(&export.0.header)));
+        }
         let entry = self.entry(&export).map_err(refused)?;
         let interface = core::any::type_name::<I>();
         let shares_memory = I::DESCRIPTION.shares_memory || self.inner.linked.load(Ordering::Relaxed);
@@ -406,12 +416,20 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Partner: `Library::unload_when_drained`.
-        let unload = *self.unload.get_mut() && !*self.linked.get_mut();
+        let unload = *self.unload.get_mut();
+        if unload && *self.linked.get_mut() {
+            let reason = "its slots follow the program's";
+            tracing::warn!(target: TARGET, path = %self.path.display(), reason, "plugin kept mapped");
+            return;
+        }
         if let Some(loaded) = self.loaded.take().filter(|_| unload) {
-            tracing::info!(target: TARGET, path = %self.path.display(), "plugin unloaded");
+            let path = self.path.display();
             // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of
             // `unload_when_drained`.
-            unsafe { loaded.unload() };
+            match unsafe { loaded.unload() } {
+                Ok(()) => tracing::info!(target: TARGET, %path, "plugin unloaded"),
+                Err(reason) => tracing::warn!(target: TARGET, %path, reason, "plugin kept mapped"),
+            }
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) mod header;
 mod library;
 #[cfg(target_os = "linux")]
 mod load;
+#[cfg(target_os = "linux")]
+mod remains;
 #[cfg(test)]
 mod testing;
 

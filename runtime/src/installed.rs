@@ -122,7 +122,9 @@ pub(crate) fn drop_drained(instance: RawInstance) {
     let plugin = instance.table().type_name();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(instance)));
     if let Err(payload) = outcome {
-        tracing::error!(target: "hotcall", plugin, "a replaced plugin panicked in its destructor");
+        let said = payload.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a value that is no text");
+        tracing::error!(target: "hotcall", plugin, said, "a replaced plugin panicked in its destructor");
         // Dropping it might panic again.
         core::mem::forget(payload);
     }

@@ -20,6 +20,10 @@ pub enum Sabotage {
     UnlinkedReaders = 5,
     /// An instance of the same type is installed in place, whether or not the slot has settled.
     InPlaceUnsettled = 6,
+    /// A library's panics reach the host as they are.
+    OpenBoundary = 30,
+    /// A library is unloaded whatever it leaves behind.
+    UnloadAtOnce = 31,
 }
 
 #[cfg(feature = "negative-controls")]

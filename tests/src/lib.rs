@@ -2,3 +2,4 @@
 
 pub mod negative;
 pub mod package;
+pub mod plugin;

@@ -13,13 +13,15 @@ const VARIABLE: &str = "HOTCALL_SABOTAGE";
 pub const CAUGHT: i32 = 86;
 
 /// All mechanisms that can be switched off, by name.
-pub const ALL: [(&str, Sabotage); 6] = [
+pub const ALL: [(&str, Sabotage); 8] = [
     ("no-quiescence", Sabotage::NoQuiescence),
     ("reuse-at-once", Sabotage::ReuseAtOnce),
     ("settle-at-once", Sabotage::SettleAtOnce),
     ("unlisted-sections", Sabotage::UnlistedSections),
     ("unlinked-readers", Sabotage::UnlinkedReaders),
     ("in-place-unsettled", Sabotage::InPlaceUnsettled),
+    ("open-boundary", Sabotage::OpenBoundary),
+    ("unload-at-once", Sabotage::UnloadAtOnce),
 ];
 
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.

@@ -39,6 +39,7 @@ use super::allocator::{Allocator, Kin};
 use super::catch::{self, Payload};
 use super::header::fnv1a;
 use crate::interface::{Code, Implements, Table};
+use crate::sabotage::{self, Sabotage};
 
 /// How the code of a table is called.
 ///
@@ -99,13 +100,20 @@ pub struct Host {
     exceptions: usize,
     /// Where its values' memory comes from.
     allocator: Allocator,
+    /// Nothing is to be caught: a negative control.
+    open: bool,
 }
 
 impl Host {
     /// This program.
     pub(crate) fn this() -> &'static Self {
         static HOST: OnceLock<Host> = OnceLock::new();
-        HOST.get_or_init(|| Self { raise, exceptions: catch::learn(), allocator: Allocator::THIS })
+        HOST.get_or_init(|| Self {
+            raise,
+            exceptions: catch::learn(),
+            allocator: Allocator::THIS,
+            open: sabotage::is(Sabotage::OpenBoundary),
+        })
     }
 
     /// Whether values that own memory may pass between this library and the host.
@@ -245,7 +253,7 @@ impl<const METHODS: usize> Exported<METHODS> {
         T: 'static,
     {
         self.table.get_or_init(|| {
-            let shared = host.is_this();
+            let shared = host.is_this() || host.open;
             let methods = self.methods.get_or_init(|| {
                 core::array::from_fn(|index| {
                     if shared {
@@ -353,5 +361,22 @@ mod tests {
         let raised = std::panic::catch_unwind(|| Caught::run(|| panic!("raised again"))).unwrap_err();
         let text = *raised.downcast::<String>().unwrap();
         assert!(text.starts_with("raised again, at "), "{text}");
+    }
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+    fn a_function_says_whether_it_unwinds() {
+        extern "C-unwind" fn plain(x: u64) -> u64 {
+            x ^ 7
+        }
+        extern "C-unwind" fn cleans_up(x: &dyn Fn() -> u64) -> u64 {
+            let _alarm = String::from("has to be destroyed");
+            x()
+        }
+        assert!(leaf::never_unwinds(Code::new(plain as *const ())));
+        assert!(!leaf::never_unwinds(Code::new(cleans_up as *const ())));
+        // Of what lies inside a function, or in none, nothing is known.
+        assert!(!leaf::never_unwinds(Code::new((plain as *const ()).wrapping_byte_add(1))));
+        assert!(!leaf::never_unwinds(Code::new((&raw const RAISE).cast())));
     }
 }

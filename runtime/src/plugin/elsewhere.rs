@@ -14,7 +14,7 @@ use crate::error::PluginError;
 pub(crate) struct PrivateCopy;
 
 /// Refuses.
-pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>, bool), PluginError> {
+pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
     Err(PluginError::Load { path: path.to_owned(), reason: unsupported() })
 }
 

@@ -34,16 +34,15 @@ impl PrivateCopy {
     }
 }
 
-/// Copies the file at `path` and reads its headers from the copy, and whether it is seen to have an allocator of its own. Nothing
-/// of it runs.
-pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>, bool), PluginError> {
+/// Copies the file at `path` and reads its headers from the copy. Nothing of it runs.
+pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
     let bytes = read(path)?;
-    let (headers, own_allocator) = headers(path, &bytes)?;
+    let headers = headers(path, &bytes)?;
     let copy = copy(path, &bytes).map_err(|error| PluginError::Load {
         path: path.to_owned(),
         reason: format!("no private copy of its {} bytes could be made: {error}", bytes.len()),
     })?;
-    Ok((copy, headers, own_allocator))
+    Ok((copy, headers))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
@@ -73,7 +72,7 @@ fn refused(path: &Path, reason: impl Into<String>) -> PluginError {
     PluginError::NotAPlugin { path: path.to_owned(), reason: reason.into() }
 }
 
-fn headers(path: &Path, bytes: &[u8]) -> Result<(Vec<Header>, bool), PluginError> {
+fn headers(path: &Path, bytes: &[u8]) -> Result<Vec<Header>, PluginError> {
     let damaged =
         |error: object::Error| refused(path, format!("it is not an ELF file of this machine: {error}"));
     let elf = NativeElfFile::parse(bytes).map_err(damaged)?;
@@ -103,18 +102,7 @@ fn headers(path: &Path, bytes: &[u8]) -> Result<(Vec<Header>, bool), PluginError
             return Err(refused(path, format!("its symbol `{}` was stripped or hidden", header.entry)));
         }
     }
-    Ok((headers, has_own_allocator(&elf)))
-}
-
-/// Whether the library's symbols show a `#[global_allocator]`: the functions that the attribute writes. A library without
-/// symbols shows none.
-fn has_own_allocator(elf: &NativeElfFile<'_>) -> bool {
-    elf.symbols().any(|symbol| {
-        symbol.is_definition()
-            && symbol.name_bytes().is_ok_and(|name| {
-                name.starts_with(b"__rg_alloc") || (name.starts_with(b"_RN") && name.ends_with(b"___rg_alloc"))
-            })
-    })
+    Ok(headers)
 }
 
 /// The architecture of this program, where `object` has a name for it; the dynamic linker looks too.

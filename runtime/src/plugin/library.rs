@@ -90,8 +90,6 @@ struct Inner {
     copy: Gated<Option<PrivateCopy>>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
-    /// Its symbols show a `#[global_allocator]`.
-    own_allocator: bool,
     /// Slots of it follow the program's: it stays.
     linked: AtomicBool,
 }
@@ -173,7 +171,7 @@ impl Library {
     ///   sides.
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let (copy, headers, own_allocator) = examine(path).map_err(refused)?;
+        let (copy, headers) = examine(path).map_err(refused)?;
         let exports: Vec<_> = headers.into_iter().map(|header| Export { header }).collect();
         tracing::debug!(target: TARGET, path = %path.display(), exports = exports.len(), "plugin accepted");
         Ok(Self {
@@ -184,7 +182,6 @@ impl Library {
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
                 linked: AtomicBool::new(false),
-                own_allocator,
             }),
         })
     }
@@ -268,13 +265,6 @@ impl Library {
 
     fn make<I: ?Sized + Interface>(&self, name: Option<&str>, config: &str) -> Result<Instance<I>, Error> {
         let export = self.inner.select::<I>(name).map_err(refused)?;
-        // Where the file says it, nothing has to be loaded to find out.
-        if self.inner.own_allocator
-            && I::DESCRIPTION.shares_memory
-            && Allocator::this_is_the_systems() != Kin::Differ
-        {
-            return Err(refused(self.inner.another_allocator(&export.0.header)));
-        }
         let entry = self.entry(&export).map_err(refused)?;
         let interface = core::any::type_name::<I>();
         let shares_memory = I::DESCRIPTION.shares_memory || self.inner.linked.load(Ordering::Relaxed);

@@ -131,8 +131,7 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
     let entry = LitStr::new(&format!("hotcall_export_{hash:016x}"), here);
     let description = quote_spanned!(interface.span()=> <#interface as #hotcall::__private::plugin::Interface>::DESCRIPTION);
     // The bounds of `construct` are checked where it is named.
-    let construct =
-        quote_spanned!(constructor.span()=> #hotcall::__private::plugin::construct::<#interface, _, _, METHODS>);
+    let construct = quote_spanned!(constructor.span()=> #hotcall::__private::plugin::construct::<#interface, _, _, METHODS>);
     // A variable with the expansion's span: the user's expression cannot see it.
     let config = Ident::new("config", here);
     let made = quote_spanned!(constructor.span()=>

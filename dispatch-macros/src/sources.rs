@@ -85,9 +85,11 @@ impl Sources {
         let mut words = words.iter();
         let mut root = None;
         while let Some(word) = words.next() {
-            let cfg = if word == "--cfg" { words.next().map(String::as_str) } else { word.strip_prefix("--cfg=") };
+            let cfg =
+                if word == "--cfg" { words.next().map(String::as_str) } else { word.strip_prefix("--cfg=") };
             if let Some(cfg) = cfg {
-                let (name, value) = cfg.split_once('=').map_or((cfg, None), |(name, value)| (name, Some(value)));
+                let (name, value) =
+                    cfg.split_once('=').map_or((cfg, None), |(name, value)| (name, Some(value)));
                 let value = value.map(|value| value.trim().trim_matches('"').to_owned());
                 sources.cfgs.push((name.trim().to_owned(), value));
             } else if word.contains("target-feature=") || word.contains("target-cpu=") {
@@ -100,7 +102,8 @@ impl Sources {
         sources.cfgs.dedup();
         sources.target.sort();
         if let Some(root) = root {
-            let mut collector = Collector { sources: &mut sources, within: Vec::new(), at: Place::root(&root) };
+            let mut collector =
+                Collector { sources: &mut sources, within: Vec::new(), at: Place::root(&root) };
             collector.file(&root);
         }
         sources

@@ -123,7 +123,8 @@ pub(crate) fn drop_drained(instance: RawInstance) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(instance)));
     if let Err(payload) = outcome {
         let said = payload.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a value that is no text");
+        let said =
+            said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a value that is no text");
         tracing::error!(target: "hotcall", plugin, said, "a replaced plugin panicked in its destructor");
         // Dropping it might panic again.
         core::mem::forget(payload);

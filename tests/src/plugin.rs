@@ -36,7 +36,13 @@ pub fn build_edge(tmp: &str, variant: Variant) -> PathBuf {
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    cargo.args(["build", "--offline", "--message-format=json-render-diagnostics", "--package", "hotcall-probe-edge"]);
+    cargo.args([
+        "rustc",
+        "--offline",
+        "--message-format=json-render-diagnostics",
+        "--package",
+        "hotcall-probe-edge",
+    ]);
     cargo.arg("--target-dir").arg(Path::new(tmp).join("plugins"));
     cargo.env_remove("HOTCALL_PROBE");
     let (words, change): (&[&str], _) = match variant {
@@ -44,7 +50,7 @@ pub fn build_edge(tmp: &str, variant: Variant) -> PathBuf {
         Variant::Definition => (&[], Some(("HOTCALL_PROBE", "definition"))),
         Variant::Allocator => (&["--features", "alloc"], None),
         Variant::Abort => (&["--config", "profile.dev.panic=\"abort\""], None),
-        Variant::Optimised => (&["--config", "profile.dev.package.hotcall-probe-edge.opt-level=3"], None),
+        Variant::Optimised => (&["--", "-Copt-level=3"], None),
     };
     cargo.args(words).envs(change);
     let output = cargo.output().expect("cargo runs");
@@ -55,10 +61,11 @@ pub fn build_edge(tmp: &str, variant: Variant) -> PathBuf {
         .filter(|message| message["target"]["name"] == "hotcall_probe_edge")
         .find_map(|message| message["filenames"][0].as_str().map(PathBuf::from))
         .expect("cargo names the library");
-    let folder = Path::new(tmp).join(format!("edge-{variant:?}-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("the folder is made");
-    let path = folder.join(format!("libedge_{variant:?}.so"));
-    std::fs::copy(&library, &path).expect("the library is copied");
+    // Whole at once: another test's process may be reading it.
+    let path = Path::new(tmp).join(format!("libedge_{variant:?}.so"));
+    let fresh = path.with_extension(std::process::id().to_string());
+    std::fs::copy(&library, &fresh).expect("the library is copied");
+    std::fs::rename(&fresh, &path).expect("the copy is renamed");
     built.insert(variant, path.clone());
     path
 }

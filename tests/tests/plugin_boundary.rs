@@ -133,7 +133,8 @@ fn the_hosts_panics_pass_through_a_plugin() {
     for variant in [Variant::Same, Variant::Optimised] {
         let library = open(variant).unwrap();
         let plugin = told(&library, "");
-        let caught = catch_unwind(AssertUnwindSafe(|| plugin.call_back(1, &mut |_| std::panic::panic_any(7_u8))));
+        let caught =
+            catch_unwind(AssertUnwindSafe(|| plugin.call_back(1, &mut |_| std::panic::panic_any(7_u8))));
         assert_eq!(*caught.unwrap_err().downcast::<u8>().unwrap(), 7);
         // A plugin's, raised again in the host's closure, passes through another call of the plugin.
         let inner = told(&library, "panic");
@@ -219,7 +220,10 @@ fn another_definition_is_refused_by_its_name() {
     let library = open(Variant::Definition).unwrap();
     let error = refused(library.instantiate::<dyn Typed>(""));
     let PluginError::Interface { library: theirs, host, .. } = &error else { panic!("{error:?}") };
-    assert!(theirs.starts_with("`Settings` as hotcall-probe ") && host.starts_with("`Settings` as "), "{error}");
+    assert!(
+        theirs.starts_with("`Settings` as hotcall-probe ") && host.starts_with("`Settings` as "),
+        "{error}"
+    );
     assert_ne!(theirs, host);
     // What passes none of these types is accepted.
     assert_eq!(library.instantiate_named::<dyn Numbers>("Told", "").unwrap().next(1), 2);

@@ -112,7 +112,10 @@ fn constructors_may_fail_and_panic() {
         ("panicking", "me", "it panicked: no counter for `me`, at "),
     ] {
         let error = refusal(make(name, config));
-        assert!(matches!(&error, PluginError::Constructor { reason, .. } if reason.starts_with(expected)), "{error:?}");
+        assert!(
+            matches!(&error, PluginError::Constructor { reason, .. } if reason.starts_with(expected)),
+            "{error:?}"
+        );
     }
 }
 

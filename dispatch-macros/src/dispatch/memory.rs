@@ -19,8 +19,8 @@ impl Context<'_> {
         sources::definitions(&signatures)
             .into_iter()
             .map(|sources::Definition { name, hash, asks_for_debug }| {
-                let debug =
-                    asks_for_debug.then(|| quote!(^ if #rt::core::cfg!(debug_assertions) { !0_u64 } else { 0 }));
+                let debug = asks_for_debug
+                    .then(|| quote!(^ if #rt::core::cfg!(debug_assertions) { !0_u64 } else { 0 }));
                 quote!(#rt::TypeDefinition { name: #name, hash: #hash #debug })
             })
             .collect()

@@ -369,9 +369,10 @@ mod tests {
         extern "C-unwind" fn plain(x: u64) -> u64 {
             x ^ 7
         }
-        extern "C-unwind" fn cleans_up(x: &dyn Fn() -> u64) -> u64 {
-            let _alarm = String::from("has to be destroyed");
-            x()
+        extern "C-unwind" fn cleans_up(x: u64) -> u64 {
+            let _destroyed = String::from("has to be destroyed");
+            assert_ne!(core::hint::black_box(x), 3);
+            x
         }
         assert!(leaf::never_unwinds(Code::new(plain as *const ())));
         assert!(!leaf::never_unwinds(Code::new(cleans_up as *const ())));

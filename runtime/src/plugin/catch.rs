@@ -122,7 +122,7 @@ unsafe extern "C" fn personality(
 ) -> c_int {
     let own = OWN.load(Ordering::Acquire);
     // SAFETY: the unwinder gives the exception that it unwinds for, and every one begins with these two fields.
-    let destroy = unsafe { (&raw const (*exception).destroy).read() };
+    let destroy = unsafe { &*exception }.destroy;
     if (own != 0 && destroy != own) || actions & FORCED != 0 {
         return GO_ON;
     }
@@ -144,19 +144,19 @@ unsafe extern "C" fn personality(
     INSTALL
 }
 
-/// A closure, and then what it returned.
+/// A closure, and then what it returned: both begin where the job does.
+#[repr(C)]
 union Job<F, R> {
     closure: ManuallyDrop<F>,
     result: ManuallyDrop<MaybeUninit<R>>,
 }
 
 unsafe extern "C-unwind" fn call<F: FnOnce() -> R, R>(job: *mut c_void) {
-    let job = job.cast::<Job<F, R>>();
     // SAFETY: `run` gives a job that holds its closure, once.
-    let closure = unsafe { (&raw const (*job).closure).read() };
-    let result = ManuallyDrop::into_inner(closure)();
+    let closure = unsafe { job.cast::<F>().read() };
+    let result = closure();
     // SAFETY: as above; the closure has been moved out.
-    unsafe { (&raw mut (*job).result).write(ManuallyDrop::new(MaybeUninit::new(result))) };
+    unsafe { job.cast::<R>().write(result) };
 }
 
 fn run<F: FnOnce() -> R, R>(closure: F) -> Result<R, *mut Exception> {
@@ -208,7 +208,7 @@ pub(super) fn learn() -> usize {
             // `resume_unwind` runs no hook.
             let Err(exception) = run(|| -> () { resume_unwind(Box::new(())) }) else { std::process::abort() };
             // SAFETY: invariant 1: it is alive until it is taken apart.
-            let destroy = unsafe { (&raw const (*exception).destroy).read() };
+            let destroy = unsafe { &*exception }.destroy;
             // Release, partner of the Acquire above and in the personality.
             OWN.store(destroy, Ordering::Release);
             drop(take_apart(exception));

@@ -54,10 +54,8 @@ fn definitions(library: &InterfaceRecord, host: &Description) -> Option<Differen
     names.find_map(|name| {
         let (theirs, ours) = (theirs(name), ours(name));
         let crate_name = line(host.crate_name);
-        (theirs != ours).then(|| Difference {
-            library: of(&crate_name, name, theirs),
-            host: of(&crate_name, name, ours),
-        })
+        (theirs != ours)
+            .then(|| Difference { library: of(&crate_name, name, theirs), host: of(&crate_name, name, ours) })
     })
 }
 
@@ -78,7 +76,11 @@ impl InterfaceRecord {
             name: description.name.into(),
             crate_name: description.crate_name.into(),
             crate_version: description.crate_version.into(),
-            definitions: description.definitions.iter().map(|known| (known.name.into(), known.hash)).collect(),
+            definitions: description
+                .definitions
+                .iter()
+                .map(|known| (known.name.into(), known.hash))
+                .collect(),
             shares_memory: description.shares_memory,
             methods: description
                 .methods

@@ -251,7 +251,8 @@ mod tests {
     fn another_interface_of_the_name_constructs_nothing() {
         let request = request("dyn testing::Probe<u8>", "");
         let exported = Box::leak(Box::new(Exported::new()));
-        let outcome = construct::<dyn Probe, usize, &str, 1>(&request, exported, |_| panic!("was constructed"));
+        let outcome =
+            construct::<dyn Probe, usize, &str, 1>(&request, exported, |_| panic!("was constructed"));
         let Outcome::Foreign(text) = outcome else { panic!("{outcome:?}") };
         assert_eq!(text.into_string(), core::any::type_name::<dyn Probe>());
     }

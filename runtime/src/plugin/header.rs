@@ -315,13 +315,8 @@ fn record(reader: &mut Reader<'_>, host: &Build) -> Result<Header, Flaw> {
     }
     // From here on reads end with the record, and positions in messages are still those of the section.
     let mut reader = Reader { section: &reader.section[..reader.at], at: body };
-    let mut build = Build {
-        format,
-        hotcall: reader.text()?,
-        compiler: reader.text()?,
-        panic: String::new(),
-        layout: 0,
-    };
+    let mut build =
+        Build { format, hotcall: reader.text()?, compiler: reader.text()?, panic: String::new(), layout: 0 };
     if format == FORMAT {
         build.panic = reader.text()?;
         build.layout = reader.u64()?;
@@ -421,7 +416,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::{TypeDefinition, Method};
+    use crate::interface::{Method, TypeDefinition};
 
     const EFFECT: Description = Description {
         name: "dyn Effect",
@@ -491,7 +486,10 @@ mod tests {
         const LENGTH: usize = RECORD.write::<0>("9.9.9", "another compiler").at;
         let mut bytes = RECORD.encode_as::<LENGTH>("9.9.9", "another compiler");
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
-        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 2) and another compiler, with panic = \"unwind\"");
+        assert_eq!(
+            build.to_string(),
+            "hotcall 9.9.9 (header format 2) and another compiler, with panic = \"unwind\""
+        );
         // A later format still names its version and compiler, whatever follows them.
         bytes[8] = 3;
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };

@@ -77,7 +77,8 @@ impl Loaded {
         }
         // Otherwise a thread-local destructor, or a mark in the library, keeps it loaded: invariant 2 asks
         // that `copy` leaks. Dropping `resident` takes back the reference that asking for it has added.
-        Err("the dynamic linker keeps it: a thread has a destructor of it to run, or it is marked to stay".to_owned())
+        Err("the dynamic linker keeps it: a thread has a destructor of it to run, or it is marked to stay"
+            .to_owned())
     }
 }
 

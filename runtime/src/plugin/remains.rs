@@ -74,6 +74,7 @@ mod watched {
     use core::mem::MaybeUninit;
     use core::ops::Range;
     use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Once;
 
     use rustix::mm::{MprotectFlags, mprotect};
 
@@ -123,6 +124,23 @@ mod watched {
         }
         // SAFETY: as above.
         unsafe { libc::sigaction(signal, new, old) }
+    }
+
+    /// Where this runtime is itself in a library, that stays from now on: what it loads calls the functions above.
+    fn stay() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+            // SAFETY: `dladdr` takes any address and writes the record that it is given.
+            if unsafe { libc::dladdr(stay as *const () as *const c_void, info.as_mut_ptr()) } == 0 {
+                return;
+            }
+            // SAFETY: it has been written.
+            let info = unsafe { info.assume_init() };
+            let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+            // SAFETY: with NOLOAD nothing is loaded. The program itself is not found by its name, and stays anyway.
+            unsafe { libc::dlopen(info.dli_fname, flags) };
+        });
     }
 
     /// The doors that a Rust library has, and what stands in their place.
@@ -210,18 +228,25 @@ mod watched {
         ///
         /// `handle` is that of a loaded library, none of whose code but its constructors has run.
         pub(crate) unsafe fn watch(handle: *mut c_void) -> Self {
+            stay();
             let mut map = MaybeUninit::<*const LinkMap>::uninit();
             // SAFETY: the caller's promise; the answer is a pointer.
             let answer = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, map.as_mut_ptr().cast()) };
             if answer != 0 {
-                return Self { range: 0..0, unwatched: Some("the dynamic linker does not say where it is".into()) };
+                return Self {
+                    range: 0..0,
+                    unwatched: Some("the dynamic linker does not say where it is".into()),
+                };
             }
             // SAFETY: it has just been written.
             let map = unsafe { map.assume_init() };
             // SAFETY: the dynamic linker's description of the library begins with these fields, and lives as long as it does.
             let map = unsafe { &*map };
             let Some(segments) = Segments::of(map.base) else {
-                return Self { range: 0..0, unwatched: Some("the dynamic linker does not list its segments".into()) };
+                return Self {
+                    range: 0..0,
+                    unwatched: Some("the dynamic linker does not list its segments".into()),
+                };
             };
             // SAFETY: as above.
             let unwatched = unsafe { Image::read(map) }.watch(&segments).err();
@@ -347,7 +372,8 @@ mod watched {
 
         /// The name of a symbol that is defined elsewhere.
         fn import(&self, index: usize) -> Option<&[u8]> {
-            let symbol = core::ptr::with_exposed_provenance::<libc::Elf64_Sym>(self.symbols).wrapping_add(index);
+            let symbol =
+                core::ptr::with_exposed_provenance::<libc::Elf64_Sym>(self.symbols).wrapping_add(index);
             // SAFETY: a relocation's index leads into the table of symbols.
             let symbol = unsafe { symbol.read() };
             (symbol.st_shndx == 0 && symbol.st_name != 0).then(|| self.text(symbol.st_name as usize))
@@ -362,7 +388,10 @@ mod watched {
                 }
             }
             if self.constructors > CONSTRUCTORS {
-                return Err(format!("it has {} constructors, which ran before it was watched", self.constructors));
+                return Err(format!(
+                    "it has {} constructors, which ran before it was watched",
+                    self.constructors
+                ));
             }
             if self.other_form {
                 return Err("its relocations are of a form that is not read".to_owned());

@@ -169,6 +169,18 @@ pub enum PluginError {
         /// What this program was built against.
         host: String,
     },
+    /// The library and this program have different global allocators, and values that own memory pass between them: what one
+    /// allocates, the other would free.
+    Allocator {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The interface whose methods pass such values.
+        interface: String,
+        /// What is known of the library's.
+        library: String,
+        /// What is known of this program's.
+        host: String,
+    },
     /// The dynamic linker refused the library.
     Load {
         /// The file.
@@ -351,6 +363,12 @@ impl fmt::Display for PluginError {
                 f,
                 "{} was built against another `{name}`: the library has {library}, this program has {host}; rebuild \
                  the library",
+                path.display()
+            ),
+            Self::Allocator { path, interface, library, host } => write!(
+                f,
+                "{} allocates elsewhere: values that own memory pass through `{interface}`, the library has {library}, this \
+                 program has {host}; build both with one allocator, as the default is, or pass values that own no memory",
                 path.display()
             ),
             Self::Load { path, reason } => write!(f, "{} could not be loaded: {reason}", path.display()),

@@ -98,7 +98,7 @@ pub use drain::{DrainError, drain};
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
-pub use interface::{Description, Interface, Method};
+pub use interface::{Description, Interface, Method, TypeDefinition};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};

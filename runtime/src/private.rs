@@ -1,7 +1,7 @@
 //! What the macros' expansions name. Not part of the API: it changes with the macros, which are pinned to the same version.
 
 pub use crate::instance::Instance;
-pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table};
+pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table, TypeDefinition};
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::Patched;
 #[cfg(feature = "negative-controls")]
@@ -61,6 +61,12 @@ pub unsafe fn give<R>(out: *mut MaybeUninit<R>, result: R) {
 #[must_use]
 pub const fn layout<T>() -> (usize, usize) {
     (size_of::<T>(), align_of::<T>())
+}
+
+/// For `#[dispatch]`: whether a value owns something that whoever drops it frees.
+#[must_use]
+pub const fn owns<T: ?Sized>() -> bool {
+    core::mem::needs_drop::<T>()
 }
 
 /// What the expansion of `#[dispatch]` names for chains.
@@ -124,9 +130,13 @@ impl<I: ?Sized> Local<I> {
 )]
 pub trait MayLend {}
 
+/// What the tables of plugins are made of.
+pub use crate::plugin::boundary::{Boundary, Caught, Watched};
+
 /// What the expansion of `export!` names.
 pub mod plugin {
     pub use crate::interface::Interface;
+    pub use crate::plugin::boundary::{Exported, Host};
     pub use crate::plugin::export::*;
     pub use crate::plugin::header::*;
 }

@@ -46,6 +46,10 @@ pub enum Sabotage {
     NoRecords = 34,
     /// Readers are not told of new phases.
     OnePhase = 35,
+    /// A library's panics reach the host as they are.
+    OpenBoundary = 30,
+    /// A library is unloaded whatever it leaves behind.
+    UnloadAtOnce = 31,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -4,3 +4,4 @@ pub mod negative;
 pub mod package;
 #[cfg(target_os = "linux")]
 pub mod forking;
+pub mod plugin;

@@ -14,6 +14,7 @@ pub(super) struct Names {
     pub(super) stub: Ident,
     pub(super) slowly: Ident,
     pub(super) through_table: Ident,
+    pub(super) bounded: Ident,
 }
 
 impl Names {
@@ -24,6 +25,7 @@ impl Names {
             stub: name("stub"),
             slowly: name("slowly"),
             through_table: name("through_table"),
+            bounded: name("bounded"),
         }
     }
 }
@@ -43,7 +45,8 @@ impl Context<'_> {
             quote!(#stub #slowly)
         });
         let through_table = self.through_table(&names, method);
-        quote!(#count #in_register #shim #for_slots #through_table)
+        let bounded = self.bounded(&names, method);
+        quote!(#count #in_register #shim #bounded #for_slots #through_table)
     }
 
     /// A call of the slot's method by its stub, on `__bound`, a reference to a `Bound`.
@@ -125,6 +128,34 @@ impl Context<'_> {
                 // be written to, words that were packed from this method's arguments, and keeps the contract of a method that is
                 // itself unsafe.
                 unsafe { #returned }
+            }
+        }
+    }
+
+    /// The shim of an implementor in a library: between it and the host stands a boundary.
+    fn bounded(&self, names: &Names, method: &Method) -> TokenStream {
+        let rt = &self.rt;
+        let Method { cfgs, lifetimes, predicates: own, .. } = method;
+        let Trait { parameters, arguments: generics, bound, predicates, .. } = self.of;
+        let Names { shim, bounded, .. } = names;
+        let implementor = self.implementor();
+        let (inputs, result) = self.erased_signature(method);
+        let receiver = self.of.lends_shared().then(|| quote!(, #rt::Behind));
+        let passed = self.passed(method);
+        quote! {
+            #(#cfgs)*
+            unsafe extern "C-unwind" fn #bounded<#(#lifetimes,)* #(#parameters,)* #implementor, __HotcallBoundary: #rt::Boundary>(
+                #inputs
+            ) -> #result
+            where
+                #implementor: #bound + 'static,
+                #(#predicates,)*
+                #(#own,)*
+            {
+                <__HotcallBoundary as #rt::Boundary>::run(move || {
+                    // SAFETY: what the caller promises is what the shim asks for.
+                    unsafe { #shim::<#(#generics,)* #implementor #receiver>(__this #(, #passed)*) }
+                })
             }
         }
     }

@@ -14,6 +14,7 @@ mod expand;
 mod functions;
 mod implementations;
 mod lending;
+mod memory;
 mod method;
 mod passing;
 mod rewrite;

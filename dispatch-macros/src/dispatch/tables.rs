@@ -30,11 +30,22 @@ impl Context<'_> {
                 }
             }
         });
+        let definitions = self.definitions();
+        let shares_memory = self.shares_memory();
         let receiver = self.of.lends_shared().then(|| quote!(, #rt::Behind));
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor #receiver> as *const ()))
         });
+        let bounded = |boundary: &str| {
+            let boundary = proc_macro2::Ident::new(boundary, proc_macro2::Span::mixed_site());
+            let codes = methods.iter().enumerate().map(|(number, method)| {
+                let (cfgs, bounded) = (&method.cfgs, Names::new(number).bounded);
+                quote!(#(#cfgs)* #rt::Code::new(#bounded::<#(#generics,)* #implementor, #rt::#boundary> as *const ()))
+            });
+            quote!(&[#(#codes),*])
+        };
+        let (watched, caught) = (bounded("Watched"), bounded("Caught"));
         let count = self.of.index(methods.len());
         let defaults = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
@@ -69,6 +80,8 @@ impl Context<'_> {
                     name: #interface_name,
                     crate_name: #rt::core::env!("CARGO_PKG_NAME"),
                     crate_version: #rt::core::env!("CARGO_PKG_VERSION"),
+                    definitions: &[#(#definitions),*],
+                    shares_memory: #shares_memory,
                     methods: &[#(#description),*],
                 };
             }
@@ -80,6 +93,8 @@ impl Context<'_> {
                 #(#predicates,)*
             {
                 const METHODS: &'static [#rt::Code] = &[#(#shims),*];
+                const WATCHED: &'static [#rt::Code] = #watched;
+                const CAUGHT: &'static [#rt::Code] = #caught;
             }
 
             #stubs

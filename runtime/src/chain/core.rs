@@ -164,7 +164,7 @@ impl ChainCore {
         let _no_fork = gated::pass();
         let mut locked = self.state.lock();
         let state = &mut *locked;
-        let same_type = old.table().type_id() == new.table().type_id();
+        let same_type = old.table().is_same_type(new.table());
         if same_type
             && let Some(program) = &mut state.program
             && let Some(unused) = program.retarget(of.rules, index, &new)

@@ -286,10 +286,11 @@ impl<I: ?Sized + Interface> Held<'_, I> {
         self.table.type_name()
     }
 
-    /// The implementor, if it is a `T`.
+    /// The implementor, if it is a `T` of this program. `None` for what comes from a library: it may have been compiled
+    /// with another `T`.
     #[must_use]
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
-        if self.table.type_id() == core::any::TypeId::of::<T>() {
+        if self.table.is::<T>() {
             // SAFETY: the invariant of `Held`; the type has just been compared.
             Some(unsafe { &*self.data.cast::<T>() })
         } else {

@@ -62,13 +62,21 @@ fn source(folder: &Path) -> Result<u64, Box<dyn Error>> {
     Ok(hash)
 }
 
-/// `--cfg patched` where calls are patched in place: on Linux x86-64, unless `--cfg hotcall_portable` says no.
+/// `--cfg asymmetric` where readers keep records: on Linux, unless `--cfg hotcall_epoch` says no, which is for testing on Linux
+/// what runs elsewhere. `--cfg patched` where calls are patched in place: on Linux x86-64 with records, unless
+/// `--cfg hotcall_portable` says no.
 fn choose_backend() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-check-cfg=cfg(patched)");
     let on_linux = env::var("CARGO_CFG_TARGET_OS")? == "linux";
     let on_x86_64 =
         env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" && env::var("CARGO_CFG_TARGET_POINTER_WIDTH")? == "64";
-    if on_linux && on_x86_64 && env::var_os("CARGO_CFG_HOTCALL_PORTABLE").is_none() {
+    println!("cargo::rustc-check-cfg=cfg(asymmetric)");
+    println!("cargo::rustc-check-cfg=cfg(hotcall_epoch)");
+    if !on_linux || env::var_os("CARGO_CFG_HOTCALL_EPOCH").is_some() {
+        return Ok(());
+    }
+    println!("cargo::rustc-cfg=asymmetric");
+    if on_x86_64 && env::var_os("CARGO_CFG_HOTCALL_PORTABLE").is_none() {
         println!("cargo::rustc-cfg=patched");
     }
     Ok(())

@@ -131,8 +131,7 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
     let entry = LitStr::new(&format!("hotcall_export_{hash:016x}"), here);
     let description = quote_spanned!(interface.span()=> <#interface as #hotcall::__private::plugin::Interface>::DESCRIPTION);
     // The bounds of `construct` are checked where it is named.
-    let construct =
-        quote_spanned!(constructor.span()=> #hotcall::__private::plugin::construct::<#interface, _, _>);
+    let construct = quote_spanned!(constructor.span()=> #hotcall::__private::plugin::construct::<#interface, _, _, METHODS>);
     // A variable with the expansion's span: the user's expression cannot see it.
     let config = Ident::new("config", here);
     let made = quote_spanned!(constructor.span()=>
@@ -141,7 +140,11 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
     quote_spanned! {here=>
         const _: () = {
             const RECORD: #hotcall::__private::plugin::Record =
-                #hotcall::__private::plugin::Record::new(&#description, #name, #entry);
+                #hotcall::__private::plugin::Record::new(&#description, #name, #entry, PANIC);
+            const PANIC: &str = if #hotcall::__private::core::cfg!(panic = "abort") { "abort" } else { "unwind" };
+            const METHODS: usize = #description.methods.len();
+            static EXPORTED: #hotcall::__private::plugin::Exported<METHODS> =
+                #hotcall::__private::plugin::Exported::new();
 
             #[used]
             #[cfg_attr(target_os = "linux", unsafe(link_section = "hotcall_plugin"))]
@@ -154,7 +157,7 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
             ) -> #hotcall::__private::plugin::Outcome {
                 #[allow(unused_imports)]
                 use #hotcall::__private::plugin::Plain as _;
-                #construct(request, |#config: &str| #made)
+                #construct(request, &EXPORTED, |#config: &str| #made)
             }
         };
     }

@@ -11,6 +11,7 @@ mod export;
 mod foreign;
 mod paths;
 mod slot;
+mod sources;
 
 /// Makes a trait one that slots can hold. The trait itself stays as it is.
 ///

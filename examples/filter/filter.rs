@@ -41,7 +41,7 @@ impl<'p> Filter<'p> {
         let leaves = leaves?;
         // SAFETY: what is written is a `Predicate`, and only run as that.
         let (code, marks) = unsafe { publisher.publish(|ops| write(expr, &leaves, ops)) }?;
-        let sites = marks.into_iter().map(|mark| code.site(mark)).collect();
+        let sites = marks.into_iter().map(|mark| code.site(mark)).collect::<Result<_, _>>()?;
         Ok(Self { publisher, code, sites, leaves: Mutex::new(leaves) })
     }
 

@@ -34,7 +34,7 @@ impl LeafCode {
     pub fn new(leaf: &Leaf, publisher: &Publisher) -> Result<Self, Error> {
         // SAFETY: what is written is a `Predicate`, and only run as that.
         let (code, search) = unsafe { publisher.publish(|ops| write(leaf, ops)) }?;
-        let search = search.map(|marked| code.site(marked));
+        let search = search.map(|marked| code.site(marked)).transpose()?;
         Ok(Self { code, search })
     }
 

@@ -206,7 +206,10 @@ impl World {
         match unsafe { reservation.commit(ops) } {
             Ok(code) => {
                 assert!(length <= capacity && (code.address(), code.len()) == (address, length));
-                let sites = marks.into_iter().map(|mark| code.site(mark)).collect();
+                let sites = marks
+                    .into_iter()
+                    .map(|mark| code.site(mark).expect("it was marked in this code"))
+                    .collect();
                 self.live.push(Live { code, sites, targets, is_branch: false });
             }
             Err(Error::Memory(MemoryError::TooLong { length: said, reserved })) => {

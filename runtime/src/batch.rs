@@ -4,7 +4,7 @@ use core::cell::Cell;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::installed::Installed;
+use crate::installed::{Installed, drop_each};
 use crate::instance::Instance;
 use crate::interface::Implements;
 use crate::quiesce::{self, reclaimer};
@@ -87,14 +87,24 @@ impl Batch {
     /// # Errors
     ///
     /// The reason, and the batch as it was: nothing has changed, nothing is lost.
-    pub fn commit(self) -> Result<RetiredBatch, (Error, Batch)> {
+    pub fn commit(mut self) -> Result<RetiredBatch, (Error, Batch)> {
         if self.changes.is_empty() {
             return Ok(RetiredBatch { installed: Vec::new() });
         }
-        match commit::commit(self.changes) {
+        match commit::commit(core::mem::take(&mut self.changes)) {
             Ok(installed) => Ok(RetiredBatch { installed }),
-            Err((error, changes)) => Err((error, Batch { changes })),
+            Err((error, changes)) => {
+                self.changes = changes;
+                Err((error, self))
+            }
         }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // Never published. One that panics keeps none of the others from being dropped.
+        drop_each(self.changes.iter().filter_map(|change| change.new.take_unretired()));
     }
 }
 
@@ -150,8 +160,6 @@ impl RetiredBatch {
 
 impl Drop for RetiredBatch {
     fn drop(&mut self) {
-        for installed in &self.installed {
-            drop(installed.abandon());
-        }
+        drop_each(self.installed.iter().filter_map(|installed| installed.abandon()));
     }
 }

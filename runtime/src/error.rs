@@ -16,7 +16,8 @@ pub enum Error {
     Image(ImageError),
     /// A library was refused or failed.
     Plugin(PluginError),
-    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`).
+    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`); or a chain was
+    /// edited inside an edit of it; or inside an edit of another chain, whose end that chain's editor waits for.
     Reentrant,
     /// A chain has no element there.
     NoElement {
@@ -49,7 +50,8 @@ pub enum MemoryError {
         /// What to change.
         hint: &'static str,
     },
-    /// This process was forked, and could not be given code memory of its own then.
+    /// Since a fork, this process shares code memory with its parent or its child, and could not copy it: it may not be
+    /// written to. Nothing has changed, and the next attempt tries again.
     AfterFork {
         /// What was refused.
         reason: String,
@@ -67,6 +69,11 @@ pub enum MemoryError {
     Assembly {
         /// What the assembler said.
         reason: String,
+    },
+    /// A mark is of other code than that which was asked for its site.
+    ForeignMark {
+        /// Where the code begins.
+        code: usize,
     },
     /// No gap of the address space is near enough.
     NoRoom {
@@ -162,6 +169,18 @@ pub enum PluginError {
         /// What this program was built against.
         host: String,
     },
+    /// The library and this program have different global allocators, and values that own memory pass between them: what one
+    /// allocates, the other would free.
+    Allocator {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The interface whose methods pass such values.
+        interface: String,
+        /// What is known of the library's.
+        library: String,
+        /// What is known of this program's.
+        host: String,
+    },
     /// The dynamic linker refused the library.
     Load {
         /// The file.
@@ -243,7 +262,8 @@ impl fmt::Display for Error {
             }
             Self::Reentrant => f.write_str(
                 "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
-                 `batch` or a tracing event of one; begin it after they return",
+                 `batch` or a tracing event of one, nor an edit of a chain inside another edit of it, or where those who \
+                 edit the chain wait for this thread; begin it after they return",
             ),
             Self::SlotOfHost { slot } => write!(
                 f,
@@ -265,8 +285,8 @@ impl fmt::Display for MemoryError {
             }
             Self::AfterFork { reason } => write!(
                 f,
-                "this process was forked and could not be given code memory of its own, so nothing can be replaced \
-                 in it; calls go on as they were: {reason}"
+                "since a fork, parent and child share code memory, and it could not be copied to be written to; nothing has \
+                 changed, calls go on as they were, and the next attempt tries again: {reason}"
             ),
             Self::Unsupported => f.write_str(
                 "executable arenas need the patched backend on Linux x86-64: build there, without `--cfg hotcall_portable`",
@@ -275,6 +295,11 @@ impl fmt::Display for MemoryError {
                 write!(f, "{length} bytes of code for a reservation of {reserved}: reserve more")
             }
             Self::Assembly { reason } => write!(f, "the code could not be assembled: {reason}"),
+            Self::ForeignMark { code } => write!(
+                f,
+                "the site was not marked in the code at {code:#x}: ask the code that was committed of the assembler that \
+                 made the mark"
+            ),
             Self::NoRoom { near, length, reach } => write!(
                 f,
                 "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
@@ -340,6 +365,12 @@ impl fmt::Display for PluginError {
                  the library",
                 path.display()
             ),
+            Self::Allocator { path, interface, library, host } => write!(
+                f,
+                "{} allocates elsewhere: values that own memory pass through `{interface}`, the library has {library}, this \
+                 program has {host}; build both with one allocator, as the default is, or pass values that own no memory",
+                path.display()
+            ),
             Self::Load { path, reason } => write!(f, "{} could not be loaded: {reason}", path.display()),
             Self::Constructor { path, reason } => {
                 write!(f, "the constructor in {} failed: {reason}", path.display())
@@ -367,6 +398,7 @@ impl std::error::Error for MemoryError {
             | Self::Unsupported
             | Self::TooLong { .. }
             | Self::Assembly { .. }
+            | Self::ForeignMark { .. }
             | Self::AfterFork { .. } => None,
         }
     }

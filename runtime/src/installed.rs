@@ -1,6 +1,8 @@
 //! What a slot holds, from `replace` to the moment it is freed or given back.
 
+use core::any::Any;
 use core::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::handover::{ABANDONED, BOTH, DRAINED, Handover};
@@ -120,11 +122,39 @@ impl Installed {
 /// Drops what nobody will ask for. Its destructor is the user's code, and may panic: others are still to be dropped.
 pub(crate) fn drop_drained(instance: RawInstance) {
     let plugin = instance.table().type_name();
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(instance)));
-    if let Err(payload) = outcome {
-        tracing::error!(target: "hotcall", plugin, "a replaced plugin panicked in its destructor");
-        // Dropping it might panic again.
-        core::mem::forget(payload);
-    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| drop(instance)));
     FREED.fetch_add(1, Ordering::Relaxed);
+    if let Err(payload) = outcome {
+        report(plugin, payload);
+    }
+}
+
+/// Drops all of them. Where the destructor of one panics, the others are dropped before the panic goes on; of several
+/// panics the first does, and the others are reported; as are all where the thread is unwinding already, and would abort.
+pub(crate) fn drop_each(instances: impl IntoIterator<Item = RawInstance>) {
+    let mut first = None;
+    for instance in instances {
+        let plugin = instance.table().type_name();
+        let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(instance))) else { continue };
+        if first.is_none() && !std::thread::panicking() {
+            first = Some(payload);
+        } else {
+            report(plugin, payload);
+        }
+    }
+    if let Some(payload) = first {
+        resume_unwind(payload);
+    }
+}
+
+/// Says that a destructor panicked. Whoever listens is the user's code as well, and the payload has a destructor: the
+/// panic of neither goes further.
+fn report(plugin: &str, payload: Box<dyn Any + Send>) {
+    let said = payload.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a value that is no text");
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        tracing::error!(target: "hotcall", plugin, said, "a replaced plugin panicked in its destructor");
+    }));
+    core::mem::forget(told);
+    core::mem::forget(payload);
 }

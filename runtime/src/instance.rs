@@ -143,7 +143,7 @@ impl<I: ?Sized + Interface> Instance<I> {
     ///
     /// The instance itself, where it is of another type or was borrowed from a static (a slot's default).
     pub fn downcast<T: 'static>(self) -> Result<Box<T>, Self> {
-        if !self.raw.owned || self.raw.table.type_id() != TypeId::of::<T>() || self.raw.keeper.is_some() {
+        if !self.raw.owned || !self.raw.table.is::<T>() || self.raw.keeper.is_some() {
             return Err(self);
         }
         let raw = ManuallyDrop::new(self.raw);

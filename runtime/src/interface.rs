@@ -3,6 +3,9 @@
 
 use core::any::TypeId;
 use core::fmt;
+use core::sync::atomic::AtomicU8;
+
+use crate::plugin::boundary::{Boundary as _, Caught};
 
 /// The address of a method's code, as one implementor gives it.
 ///
@@ -58,8 +61,23 @@ pub struct Description {
     pub crate_name: &'static str,
     /// The version of that crate.
     pub crate_version: &'static str,
+    /// The types of this crate that the methods name, and a hash of what they are defined by.
+    pub definitions: &'static [TypeDefinition],
+    /// Values that own memory may pass through the methods, so that one side frees what the other allocated.
+    pub shares_memory: bool,
     /// The methods, in the order in which their code stands in [`Implements::METHODS`].
     pub methods: &'static [Method],
+}
+
+/// What a name in the methods of an interface stands for: a type, a trait or a constant of the crate that declares it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct TypeDefinition {
+    /// The name, as written.
+    pub name: &'static str,
+    /// A hash of its definition and of all that this names in turn, as they stand in the crate's sources: without comments,
+    /// without the bodies of functions, with the features and `--cfg`s that they ask for.
+    pub hash: u64,
 }
 
 /// A trait-object type that `#[dispatch]` has seen: `dyn Effect`.
@@ -132,14 +150,20 @@ pub unsafe trait Implements<T>: Interface {
     /// The implementor as the trait object that it is: the same address, with the table of the compiler.
     #[doc(hidden)]
     fn object(this: *mut ()) -> *mut Self;
+    /// The same, for a library that is built to be loaded: see `plugin::boundary::Watched`.
+    const WATCHED: &'static [Code] = Self::METHODS;
+
+    /// The same, where panics are caught and raised again in the host: see `plugin::boundary::Caught`.
+    const CAUGHT: &'static [Code] = Self::METHODS;
 }
 
-/// `dyn Effect: Stubs<D>` gives the stubs of the slot `D`, so that those of a slot exist where it is declared.
+/// `dyn Effect: Stubs<D>` says what the static of the slot `D` is made of.
 ///
 /// # Safety
 ///
-/// Only `#[dispatch]` and `foreign!` implement it. `STUBS` holds the address of each method's stub, or nothing where
-/// the backend has none. `Static` is `Slot<D>`, or a `repr(transparent)` type that holds nothing else and derefs to it.
+/// Only `#[dispatch]` and `foreign!` implement it. `Cells` is what `cells!` gives for the number of methods. `DEFAULTS` holds
+/// the code of each method for the static that `D` gives. `Static` is `Slot<D>`, or a `repr(transparent)` type that holds
+/// nothing else and derefs to it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a slot",
     label = "no slot can hold this",
@@ -151,8 +175,14 @@ pub unsafe trait Stubs<D>: Interface {
     /// The type of the static.
     type Static;
 
-    /// The stubs, in the order of the methods.
-    const STUBS: &'static [Code];
+    /// A cell for each method, in their order; none where the backend has none.
+    type Cells: AsRef<[crate::slot::backend::CodeCell]> + Send + Sync + 'static;
+
+    /// What they begin with.
+    const CELLS: Self::Cells;
+
+    /// The code of the slot's default, which is found whatever the instance is said to be.
+    const DEFAULTS: &'static [Code];
 }
 
 /// The code and the destructor of one implementor: hotcall's own vtable.
@@ -162,6 +192,8 @@ pub unsafe trait Stubs<D>: Interface {
 /// 2. `drop_box` is sound to call once with a pointer that came from `Box::<T>::into_raw`.
 /// 3. `zero_sized` says that `T` has no bytes: its methods read nothing through `this`.
 /// 4. `object` is a `fn(*mut ()) -> *mut I`, for the interface for which the table was made.
+/// 5. Where `made_by` is this copy's [`MADE_BY`] and `exported` is false, this program was compiled with `T`: then
+///    `type_id` says which type it is. A library's may be equal to one of the program's although the types differ.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Table {
@@ -171,11 +203,27 @@ pub struct Table {
     type_id: fn() -> TypeId,
     object: Code,
     zero_sized: bool,
+    exported: bool,
+    made_by: &'static MadeBy,
 }
+
+/// Its address says which copy of hotcall made a table: each library has its own.
+#[derive(Debug)]
+struct MadeBy(#[allow(dead_code, reason = "it is its address that counts, so it has a byte")] AtomicU8);
+
+static MADE_BY: MadeBy = MadeBy(AtomicU8::new(0));
 
 unsafe extern "C-unwind" fn drop_box<T>(data: *mut ()) {
     // SAFETY: invariant 2 of `Table`: `data` came from `Box::<T>::into_raw` and this is the only call.
     drop(unsafe { Box::from_raw(data.cast::<T>()) });
+}
+
+/// As [`drop_box`], where a panic of this library's becomes one of the host's.
+unsafe extern "C-unwind" fn drop_box_caught<T>(data: *mut ()) {
+    Caught::run(|| {
+        // SAFETY: as above.
+        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+    });
 }
 
 impl Table {
@@ -190,8 +238,29 @@ impl Table {
                 type_id: TypeId::of::<T>,
                 object: Code::new(<I as Implements<T>>::object as *const ()),
                 zero_sized: size_of::<T>() == 0,
+                exported: false,
+                made_by: &MADE_BY,
             }
         }
+    }
+
+    /// That of a library's export, with the code that was chosen for it: `methods` are those of `T` for its interface.
+    pub(crate) fn exported<I: ?Sized + Implements<T>, T: 'static>(methods: &'static [Code]) -> Self {
+        Self {
+            methods,
+            drop_box: drop_box::<T>,
+            type_name: core::any::type_name::<T>,
+            type_id: TypeId::of::<T>,
+            object: Code::new(<I as Implements<T>>::object as *const ()),
+            zero_sized: size_of::<T>() == 0,
+            exported: true,
+            made_by: &MADE_BY,
+        }
+    }
+
+    /// The same, whose destructor lets no panic of this library's out.
+    pub(crate) fn exported_caught<I: ?Sized + Implements<T>, T: 'static>(methods: &'static [Code]) -> Self {
+        Self { drop_box: drop_box_caught::<T>, ..Self::exported::<I, T>(methods) }
     }
 
     /// The code of method `index`.
@@ -212,10 +281,24 @@ impl Table {
         (self.type_name)()
     }
 
-    /// The implementor's identity.
+    /// Whether the implementor is a `T` of this program. What comes from a library never is: two builds of one crate may
+    /// give one identity to types that differ.
     #[must_use]
-    pub fn type_id(&self) -> TypeId {
-        (self.type_id)()
+    pub fn is<T: 'static>(&self) -> bool {
+        self.is_of_this_copy() && (self.type_id)() == TypeId::of::<T>()
+    }
+
+    /// Whether both are of one type, and it is this program's.
+    #[must_use]
+    pub(crate) fn is_same_type(&self, other: &Self) -> bool {
+        // One table is that of one type, whoever's it is.
+        core::ptr::eq(self, other)
+            || (self.is_of_this_copy() && other.is_of_this_copy() && (self.type_id)() == (other.type_id)())
+    }
+
+    /// Invariant 5.
+    fn is_of_this_copy(&self) -> bool {
+        !self.exported && core::ptr::eq(self.made_by, &raw const MADE_BY)
     }
 
     /// Whether the implementor has no bytes.

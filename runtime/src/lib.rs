@@ -40,6 +40,7 @@
 //! | call one instance several times | [`Slot::get`] |
 //! | have the old instance back | [`Retired::wait`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
+//! | know that nothing is lost at the end | [`drain`] |
 //! | know what the runtime holds | [`stats`] |
 //!
 //! # Backends
@@ -60,6 +61,7 @@ mod arena;
 mod arena;
 mod batch;
 mod chain;
+mod drain;
 mod error;
 mod forward;
 mod gated;
@@ -68,10 +70,12 @@ mod installed;
 mod instance;
 mod interface;
 mod lock;
+mod passing;
 mod patched;
 mod plugin;
 mod primitive;
 mod quiesce;
+mod rehearsal;
 mod retired;
 mod sabotage;
 mod slot;
@@ -88,13 +92,14 @@ pub use arena::Arena;
 pub use arena::api::{Arena, ArenaStats, Assembler, Code, Marked, Reservation, Signature, Site};
 pub use batch::{Batch, RetiredBatch, batch};
 pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
+pub use drain::{DrainError, drain};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
-pub use interface::{Description, Exclusive, Interface, Method, Shared};
+pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};

@@ -33,7 +33,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, ReplaceError};
-use crate::installed::{Installed, RETIRED};
+use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Code, Implements, Interface};
 use crate::quiesce::{Guard, Section, SlowSection, reclaimer};
@@ -235,23 +235,9 @@ impl<I: ?Sized + Interface> Handle<I> {
     #[doc(hidden)]
     #[inline(always)]
     pub unsafe fn __call<R>(&self, index: usize, call: impl FnOnce((*const (), Code)) -> R) -> R {
-        match Section::enter() {
-            Some(_section) => {
-                // SAFETY: the caller's promise.
-                call(unsafe { self.load(index) })
-            }
-            None => {
-                let _section = Self::enter_slowly();
-                // SAFETY: as above.
-                call(unsafe { self.load(index) })
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_slowly() -> SlowSection {
-        SlowSection::enter()
+        let _section = Section::enter();
+        // SAFETY: the caller's promise.
+        call(unsafe { self.load(index) })
     }
 
     /// The caller is in a section while it uses the answer.
@@ -340,7 +326,7 @@ impl<I: ?Sized + Interface + Send> Remote<I> {
         };
         // SAFETY: invariants 1 and 2: the swap has taken over the count.
         let old = unsafe { Arc::from_raw(old) };
-        RETIRED.fetch_add(1, Ordering::Relaxed);
+        crate::drain::retired(1);
         let drained = Arc::clone(&old);
         reclaimer::defer(move |past| past.push(drained));
         Ok(Retired::new(old))

@@ -2,22 +2,28 @@
 
 pub use crate::instance::Instance;
 pub use crate::interface::{
-    Code, Description, Exclusive, Implements, Interface, Method, Shared, Stubs, Table,
+    Code, Description, Exclusive, Implements, Interface, Method, Shared, Stubs, Table, TypeDefinition,
 };
+pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::{Handle as PatchedHandle, Patched};
 #[cfg(feature = "negative-controls")]
+pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
+#[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
-pub use crate::slot::backend::emitted;
+pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, MaybeEmpty, Open, Retarget,
-    SharedAccess, Slot, SlotCore, SoleAccess, Within, table_of,
+    Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open,
+    Retarget, SharedAccess, Slot, SlotCore, SoleAccess, Within, cell_of, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
-pub use crate::{__call as call, __handle as handle, __methods as methods, __stub as stub, __stubs as stubs};
+pub use crate::{
+    __call as call, __cells as cells, __handle as handle, __methods as methods, __slot_record as slot_record,
+    __stub as stub,
+};
 pub use core;
-pub use core::mem::MaybeUninit;
+pub use core::mem::{ManuallyDrop, MaybeUninit};
 pub use core::option::Option::{None, Some};
 pub use std;
 
@@ -67,6 +73,12 @@ impl<T: ?Sized> Same<'_> for T {
 #[must_use]
 pub const fn layout<T>() -> (usize, usize) {
     (size_of::<T>(), align_of::<T>())
+}
+
+/// For `#[dispatch]`: whether a value owns something that whoever drops it frees.
+#[must_use]
+pub const fn owns<T: ?Sized>() -> bool {
+    core::mem::needs_drop::<T>()
 }
 
 /// What the expansion of `#[dispatch]` names for chains.
@@ -130,9 +142,13 @@ impl<I: ?Sized> Local<I> {
 )]
 pub trait MayLend {}
 
+/// What the tables of plugins are made of.
+pub use crate::plugin::boundary::{Boundary, Caught, Watched};
+
 /// What the expansion of `export!` names.
 pub mod plugin {
     pub use crate::interface::Interface;
+    pub use crate::plugin::boundary::{Exported, Host};
     pub use crate::plugin::export::*;
     pub use crate::plugin::header::*;
 }

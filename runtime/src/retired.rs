@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::installed::Installed;
+use crate::installed::{Installed, drop_each};
 use crate::instance::Instance;
 use crate::interface::Interface;
 use crate::quiesce::{self, reclaimer};
@@ -36,8 +36,8 @@ unsafe impl<I: ?Sized + Interface> Sync for Retired<I> {}
 /// Why a wait ended without the instance. Nothing is lost: the retirement is inside.
 pub enum WaitError<I: ?Sized + Interface> {
     /// The calling thread is inside a call through a slot or holds a guard, so that the instance may be what
-    /// this very thread is inside of; or it is inside `replace_with`, or runs the destructor of a replaced
-    /// plugin, which the end of the wait needs done. The wait would never end.
+    /// this very thread is inside of; or it is inside `replace_with` or
+    /// [`Chain::edit`](crate::Chain::edit), or runs the destructor of a replaced plugin, which the end of the wait needs done. The wait would never end.
     WouldDeadlock(Retired<I>),
     /// The time is up.
     TimedOut(Retired<I>),
@@ -53,7 +53,7 @@ impl<I: ?Sized + Interface> Retired<I> {
     /// # Errors
     ///
     /// [`WaitError::WouldDeadlock`] where the calling thread is inside a call through any slot or holds a
-    /// [`Guard`](crate::Guard), and inside `replace_with` and destructors that the runtime runs. Nothing is
+    /// [`Guard`](crate::Guard), and inside `replace_with`, [`Chain::edit`](crate::Chain::edit) and destructors that the runtime runs. Nothing is
     /// lost: [`WaitError::into_retired`] gives the retirement back. An instance that has drained already is
     /// given back anywhere.
     pub fn wait(self) -> Result<Instance<I>, WaitError<I>> {
@@ -98,7 +98,7 @@ impl<I: ?Sized + Interface> Retired<I> {
 
 impl<I: ?Sized + Interface> Drop for Retired<I> {
     fn drop(&mut self) {
-        drop(self.installed.abandon());
+        drop_each(self.installed.abandon());
     }
 }
 
@@ -136,7 +136,7 @@ impl<I: ?Sized + Interface> fmt::Display for WaitError<I> {
             Self::WouldDeadlock(retired) => write!(
                 f,
                 "waiting for `{}` would never end: this thread is inside a call through a slot, a destructor that the \
-                 runtime runs or `replace_with`, or holds a guard; wait after it returned and the guard was dropped, \
+                 runtime runs, `replace_with` or an edit of a chain, or holds a guard; wait after it returned and the guard was dropped, \
                  or on another thread",
                 retired.type_name()
             ),

@@ -20,6 +20,36 @@ pub enum Sabotage {
     UnlinkedReaders = 5,
     /// An instance of the same type is installed in place, whether or not the slot has settled.
     InPlaceUnsettled = 6,
+    /// What joins a slot takes part in the grace period that the slot waits for already.
+    JoinsStage = 7,
+    /// After a fork, parent and child write to the code memory that they share.
+    SharedAfterFork = 8,
+    /// Not a mechanism, but a system that refuses: after a fork no code memory can be copied.
+    NoMemoryOfItsOwn = 9,
+    /// A wait inside an edit of a chain is not refused.
+    WaitInsideEdit = 20,
+    /// Threads may wait for each other's edits in a circle.
+    TurnsInCircles = 21,
+    /// A turn stays taken in a child that has not the thread which took it.
+    TurnsLeftBehind = 24,
+    /// An edit keeps forks waiting while the user's closure runs.
+    EditPastTheGate = 25,
+    /// A mark is taken for a site of whatever code it is shown.
+    AnyMark = 22,
+    /// A mark is taken for a branch whatever has become of the bytes there.
+    AnyBranch = 23,
+    /// What a thread that has ended still holds is given up.
+    DeadGiveUp = 32,
+    /// Records of threads that live are given to others.
+    ReapsTheLiving = 33,
+    /// The system has no memory for records. Then nothing is freed, and nothing is wrong.
+    NoRecords = 34,
+    /// Readers are not told of new phases.
+    OnePhase = 35,
+    /// A library's panics reach the host as they are.
+    OpenBoundary = 30,
+    /// A library is unloaded whatever it leaves behind.
+    UnloadAtOnce = 31,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -13,20 +13,39 @@ const VARIABLE: &str = "HOTCALL_SABOTAGE";
 pub const CAUGHT: i32 = 86;
 
 /// All mechanisms that can be switched off, by name.
-pub const ALL: [(&str, Sabotage); 6] = [
+pub const ALL: [(&str, Sabotage); 15] = [
     ("no-quiescence", Sabotage::NoQuiescence),
     ("reuse-at-once", Sabotage::ReuseAtOnce),
     ("settle-at-once", Sabotage::SettleAtOnce),
     ("unlisted-sections", Sabotage::UnlistedSections),
     ("unlinked-readers", Sabotage::UnlinkedReaders),
     ("in-place-unsettled", Sabotage::InPlaceUnsettled),
+    ("joins-stage", Sabotage::JoinsStage),
+    ("shared-after-fork", Sabotage::SharedAfterFork),
+    ("no-memory-of-its-own", Sabotage::NoMemoryOfItsOwn),
+    ("dead-give-up", Sabotage::DeadGiveUp),
+    ("reaps-the-living", Sabotage::ReapsTheLiving),
+    ("no-records", Sabotage::NoRecords),
+    ("one-phase", Sabotage::OnePhase),
+    ("open-boundary", Sabotage::OpenBoundary),
+    ("unload-at-once", Sabotage::UnloadAtOnce),
+];
+
+/// Those of edits and marks, each of which one test asks about.
+pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
+    ("wait-inside-edit", Sabotage::WaitInsideEdit),
+    ("turns-in-circles", Sabotage::TurnsInCircles),
+    ("turns-left-behind", Sabotage::TurnsLeftBehind),
+    ("edit-past-the-gate", Sabotage::EditPastTheGate),
+    ("any-mark", Sabotage::AnyMark),
+    ("any-branch", Sabotage::AnyBranch),
 ];
 
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().find(|(name, _)| *name == wanted)?;
+    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)
@@ -34,18 +53,16 @@ pub fn sabotaged() -> Option<&'static str> {
 
 /// Whether the workload, run again by `command` in a child with a mechanism switched off, noticed it.
 ///
-/// It may say so ([`CAUGHT`]), panic, or be killed by a signal: a thread that runs freed code is lucky to get away
-/// with an illegal instruction. Up to `attempts` children are started, for what one misses the next may hit.
-pub fn is_noticed(
-    mut command: impl FnMut() -> Command,
-    sabotage: &str,
-    attempts: u32,
-) -> Result<ExitStatus, String> {
-    for _ in 0..attempts {
-        let output = command().env(VARIABLE, sabotage).output().map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Ok(output.status);
-        }
+/// It may say so ([`CAUGHT`]), panic, or be killed by a signal. It runs once: what it looks at is held open by a rendezvous,
+/// so that it notices always.
+///
+/// # Errors
+///
+/// It noticed nothing, or could not be started.
+pub fn is_noticed(command: impl FnOnce() -> Command, sabotage: &str) -> Result<ExitStatus, String> {
+    let output = command().env(VARIABLE, sabotage).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Err(format!("with {sabotage} nothing was noticed"));
     }
-    Err(format!("{attempts} runs with {sabotage} noticed nothing"))
+    Ok(output.status)
 }

@@ -58,9 +58,10 @@ pub fn cargo(tmp: &str, folder: &Path, words: &[&str]) -> String {
 pub fn cargo_answer(tmp: &str, folder: &Path, words: &[&str]) -> Output {
     let target = Path::new(tmp).parent().expect("cargo's directory for tests is in the target directory");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Before the words, the last of which may be for rustc.
     Command::new(cargo)
-        .args(words)
         .arg("--offline")
+        .args(words)
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", target)
         .output()

@@ -35,7 +35,7 @@ fn build(arena: &Arena, targets: &[F], pad: usize) -> (Code, Vec<Site<F>>) {
     let (ops, marks) = write(&reservation, targets, pad);
     // SAFETY: the code is a function of type `F`.
     let code = unsafe { reservation.commit(ops) }.unwrap();
-    let sites = marks.into_iter().map(|mark| code.site(mark)).collect();
+    let sites = marks.into_iter().map(|mark| code.site(mark).unwrap()).collect();
     (code, sites)
 }
 
@@ -74,6 +74,13 @@ fn a_site_of_its_own() {
 fn what_is_refused_says_why() {
     let arena = Arena::anywhere().unwrap();
     let (small, other) = (arena.reserve(16).unwrap(), arena.reserve(16).unwrap());
+    for len in [usize::MAX, 1 << 40] {
+        let refused = arena.reserve(len).unwrap_err();
+        assert!(
+            matches!(refused, Error::Memory(MemoryError::NoRoom { length, .. }) if length == len),
+            "{refused}"
+        );
+    }
     let mut ops = small.assembler();
     ops.extend([0x90; 17]);
     // SAFETY: never run.

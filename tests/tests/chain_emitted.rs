@@ -186,12 +186,28 @@ fn the_code_of_random_chains_is_what_it_should_be() {
 
 #[test]
 fn an_element_that_is_replaced_in_place_keeps_the_code_where_it_is() {
-    let chain: Chain<dyn Stage> = Chain::EMPTY;
+    // A chain with a loop is emitted anew at each edit: a value that goes through in memory is one.
+    #[dispatch]
+    trait Looped: Send + Sync {
+        fn run(&self, log: &mut Vec<u64>);
+        #[chain(through)]
+        fn fold(&self, both: [u64; 2]) -> [u64; 2];
+    }
+    impl Looped for Typed<1> {
+        fn run(&self, log: &mut Vec<u64>) {
+            log.push(self.0);
+        }
+        fn fold(&self, [first, second]: [u64; 2]) -> [u64; 2] {
+            [second, first + self.0]
+        }
+    }
+    let chain: Chain<dyn Looped> = Chain::EMPTY;
     drop(chain.edit(|list| (0..16).for_each(|n| list.push(Typed::<1>(n)))).unwrap());
-    // A chain with a loop is emitted anew at each edit: this trait has one.
     let before = chain.__emitted().unwrap()[0].entry;
     drop(chain.replace(3, Typed::<1>(9)).unwrap().wait().unwrap());
     assert_ne!(chain.__emitted().unwrap()[0].entry, before);
+    let sum = chain.fold([0, 0]);
+    assert_eq!(sum[0] + sum[1], (0..16).sum::<u64>() + 9 - 3);
 
     #[dispatch]
     trait Straight: Send + Sync {

@@ -73,18 +73,17 @@ fn instructions(one: &Emitted) -> Vec<Instruction> {
 }
 
 fn check(one: &Emitted) {
-    let found = instructions(one);
+    let found = if one.kind == "cell" { Vec::new() } else { instructions(one) };
     match one.kind {
-        "stub" => {
-            assert_eq!(one.address % 8, 3, "{one:x?}: the opcode is not at 3 mod 8");
-            assert_eq!(found[0].code(), Code::Jmp_rel32_64, "{one:x?}");
-            assert_eq!(found[0].len(), 5);
-            assert_eq!(found[0].near_branch_target() as usize, one.target, "{one:x?}");
+        "cell" => {
+            let pointer = code(one.address, 8);
+            assert_eq!(usize::from_ne_bytes(pointer.try_into().unwrap()), one.target, "{one:x?}");
         }
-        "caller" => {
-            assert!((one.address + 1) % 8 <= 4, "{one:x?}: the displacement crosses an aligned quadword");
+        "call" => {
+            let displacement = one.address + one.length - 4;
+            assert!(displacement % 8 <= 4, "{one:x?}: the displacement crosses an aligned quadword");
             assert!(matches!(found[0].code(), Code::Call_rel32_64 | Code::Jmp_rel32_64), "{one:x?}");
-            assert_eq!(found[0].len(), 5);
+            assert_eq!(found[0].len(), one.length);
             assert_eq!(found[0].near_branch_target() as usize, one.target, "{one:x?}");
         }
         "thunk" => {
@@ -123,10 +122,10 @@ fn all_that_is_emitted_is_what_it_should_be() {
     drop(FIRST.replace(Large([0; 100])).unwrap());
     drop(SECOND.replace(Empty).unwrap());
     let slots = emitted().unwrap();
-    let stubs_of = |slots: &[Emitted], name: &str| {
-        slots.iter().filter(|one| one.kind == "stub" && one.slot.ends_with(name)).count()
+    let cells_of = |slots: &[Emitted], name: &str| {
+        slots.iter().filter(|one| one.kind == "cell" && one.slot.ends_with(name)).count()
     };
-    assert!(stubs_of(&slots, "FIRST") >= 3 && stubs_of(&slots, "SECOND") >= 3);
+    assert_eq!((cells_of(&slots, "FIRST"), cells_of(&slots, "SECOND")), (3, 3), "one a method");
     let thunks = slots.iter().filter(|one| one.kind == "thunk").count();
     assert_eq!(thunks, 3, "a thunk for each method; while a guard is held, only the stateful one has thunks");
     slots.iter().for_each(check);
@@ -141,11 +140,11 @@ fn all_that_is_emitted_is_what_it_should_be() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let settled = emitted().unwrap();
-    assert!(settled.iter().all(|one| matches!(one.kind, "stub" | "caller")));
-    let callers = settled.iter().filter(|one| one.kind == "caller").count();
-    // A debug build inlines nothing into callers: all calls of a method share one call instruction. For many see `golden`.
-    let least = if cfg!(debug_assertions) { 1 } else { 10 };
-    assert!(callers >= least, "of 32 calls only {callers} have an instruction that can be patched in place");
+    assert!(settled.iter().all(|one| matches!(one.kind, "cell" | "call")));
+    let callers = settled.iter().filter(|one| one.kind == "call").count();
+    // A debug build inlines nothing into callers: all calls of a method share one call instruction. For many see `sites`.
+    let least = if cfg!(debug_assertions) { 2 } else { 32 };
+    assert!(callers >= least, "of 32 calls only {callers} are patched: {:?}", hotcall::stats());
     assert_eq!(many_callers(1), 32 * 801);
     settled.iter().for_each(check);
     assert_eq!(FIRST.one(1), 801);

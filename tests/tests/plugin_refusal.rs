@@ -109,10 +109,13 @@ fn constructors_may_fail_and_panic() {
     assert!(make("strict", "3").is_ok());
     for (name, config, expected) in [
         ("strict", "three", "`three` is not a step"),
-        ("panicking", "me", "it panicked: no counter for `me`"),
+        ("panicking", "me", "it panicked: no counter for `me`, at "),
     ] {
         let error = refusal(make(name, config));
-        assert!(matches!(&error, PluginError::Constructor { reason, .. } if reason == expected), "{error:?}");
+        assert!(
+            matches!(&error, PluginError::Constructor { reason, .. } if reason.starts_with(expected)),
+            "{error:?}"
+        );
     }
 }
 

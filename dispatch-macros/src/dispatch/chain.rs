@@ -11,6 +11,7 @@ use syn::{FnArg, ItemTrait, Pat, Token, TraitItem, Type};
 
 use super::expand;
 use super::method::{Method, Undispatched, primitive};
+use super::passing::Way;
 use super::rewrite::associated_parameter;
 use super::trait_item::Trait;
 
@@ -287,16 +288,37 @@ impl Context<'_> {
             }
             Fitted::Own => quote!(Own),
         };
-        let word = |ty: &Type, static_type: &Type| {
-            let class = class(ty);
-            quote!(#rt::chain::Word {
-                class: #rt::chain::Class::#class,
-                size: #rt::core::mem::size_of::<#static_type>(),
-            })
+        let word = |class: &Ident, size: TokenStream| quote!(#rt::chain::Word { class: #rt::chain::Class::#class, size: #size });
+        let through = match fitted {
+            Fitted::Through(index) => Some(index),
+            _ => None,
         };
-        let arguments =
-            argument_types.iter().zip(static_types).map(|(ty, static_type)| word(ty, static_type));
-        let result = static_types.last().map(|static_type| word(result, static_type));
+        let (unsigned, other) = (format_ident!("Unsigned"), format_ident!("Other"));
+        let each = argument_types.iter().zip(static_types).zip(&method.passing.ways).enumerate();
+        let mut arguments: Vec<_> = each
+            .filter_map(|(index, ((ty, static_type), way))| {
+                // The value that goes through is known by what it is, and others by how they travel.
+                let goes_through = through == Some(index);
+                Some(match way {
+                    Way::Rest if goes_through => word(&other, quote!(0)),
+                    Way::Rest => return None,
+                    Way::Float => {
+                        word(&format_ident!("Float"), quote!(#rt::core::mem::size_of::<#static_type>()))
+                    }
+                    Way::Pair => word(&unsigned, quote!(16)),
+                    Way::Word if goes_through => {
+                        word(&class(ty), quote!(#rt::core::mem::size_of::<#static_type>()))
+                    }
+                    Way::Word => word(&unsigned, quote!(8)),
+                })
+            })
+            .collect();
+        if method.passing.ways.last() == Some(&Way::Rest) {
+            arguments.push(word(&unsigned, quote!(8)));
+        }
+        let result = static_types
+            .last()
+            .map(|static_type| word(&class(result), quote!(#rt::core::mem::size_of::<#static_type>())));
         let out = !in_register;
         let (empty, looped) = self.codes(number, fitted);
         quote! {
@@ -318,10 +340,8 @@ impl Context<'_> {
         }
         let rt = &self.rt;
         let Trait { parameters, arguments: generics, predicates, .. } = self.of;
-        let interface = self.of.interface();
         let Method { cfgs, lifetimes, arguments, argument_types, result, .. } = method;
-        let (empty, looped, slowly) =
-            (name("chain_empty", number), name("chain_loop", number), name("chain_slowly", number));
+        let (empty, looped) = (name("chain_empty", number), name("chain_loop", number));
         let (index, through_table) = (self.of.index(number), name("through_table", number));
         let (out_type, erased_result) = method.out_and_result(rt);
         let out_type: Vec<_> = out_type.into_iter().collect();
@@ -383,6 +403,11 @@ impl Context<'_> {
                 #(#cfgs)* const _: () = #rt::assert_register::<#ty>();
             }
         });
+        let parameters_passed = method.passing.parameters(rt, argument_types);
+        let passed = parameters_passed.iter().map(|(name, ty)| quote!(#name: #ty));
+        let passed: Vec<_> = passed.collect();
+        let rest = method.passing.unpack_rest(rt, arguments);
+        let unpacked = method.passing.unpack(rt, arguments);
         let signature = |name: &Ident, body: TokenStream| {
             quote! {
                 // SAFETY: called with the chain's `__this`, and where there is one, a valid out pointer.
@@ -391,11 +416,15 @@ impl Context<'_> {
                 unsafe extern "C-unwind" fn #name<#(#lifetimes,)* #(#parameters),*>(
                     __this: *const (),
                     #(__out: #out_type,)*
-                    #(#arguments: #argument_types),*
+                    #(#passed),*
                 ) -> #erased_result
                 where
                     #(#predicates,)*
                 {
+                    #rest
+                    // SAFETY: the words were packed from arguments of this method; that which goes through is unpacked once, and the
+                    // others are copied.
+                    #(let #arguments: #argument_types = unsafe { #unpacked };)*
                     #body
                 }
             }
@@ -414,22 +443,6 @@ impl Context<'_> {
             #(#primitives)*
             #empty
             #looped
-
-            #(#cfgs)*
-            #[cold]
-            #[inline(never)]
-            fn #slowly<#(#lifetimes,)* #(#parameters),*>(
-                __chain: &#rt::chain::Chain<#interface>,
-                #(#arguments: #argument_types),*
-            ) -> #result
-            where
-                #(#predicates,)*
-            {
-                // SAFETY: it is dropped at the end of this function, after what it encloses.
-                let __section = unsafe { #rt::chain::Chain::<#interface>::__enter_slowly() };
-                // SAFETY: the entry point is code of this method for this chain; the section keeps what it runs.
-                unsafe { #through_table::<#(#generics),*>((__chain.__this(), __chain.__entry(#index)) #(, #arguments)*) }
-            }
         }
     }
 
@@ -456,15 +469,11 @@ impl Context<'_> {
                     unsafe { #through_table::<#(#generics),*>((self.__this(), self.__entry(#index)) #(, #arguments)*) }
                 }};
                 let body = if sections {
-                    let slowly = name("chain_slowly", number);
                     let checked = expand::Context::new(self.of, &self.rt).lends_nothing(method);
                     quote! {
                         #checked
-                        // SAFETY: it is dropped at the end of this expression, after what it encloses.
-                        match unsafe { #rt::chain::Chain::<#interface>::__enter() } {
-                            #rt::core::option::Option::Some(__section) => #call,
-                            #rt::core::option::Option::None => #slowly::<#(#generics),*>(self #(, #arguments)*),
-                        }
+                        let __section = #rt::chain::Chain::<#interface>::__enter();
+                        #call
                     }
                 } else {
                     call

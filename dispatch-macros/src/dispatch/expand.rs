@@ -31,6 +31,8 @@ pub(crate) fn expansion(of: &Trait, chains: &TokenStream) -> TokenStream {
         #[allow(
             non_upper_case_globals,
             improper_ctypes_definitions,
+            unreachable_code,
+            unused_unsafe,
             deprecated,
             clippy::all,
             clippy::pedantic,

@@ -1,7 +1,7 @@
 //! What stands beside a trait for one of its methods: free functions, that the tables and implementations name.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
 
 use super::expand::Context;
 use super::method::Method;
@@ -12,8 +12,8 @@ use super::types::primitive;
 pub(super) struct Names {
     pub(super) shim: Ident,
     pub(super) stub: Ident,
-    pub(super) slowly: Ident,
     pub(super) through_table: Ident,
+    pub(super) bounded: Ident,
 }
 
 impl Names {
@@ -22,8 +22,8 @@ impl Names {
         Self {
             shim: name("shim"),
             stub: name("stub"),
-            slowly: name("slowly"),
             through_table: name("through_table"),
+            bounded: name("bounded"),
         }
     }
 }
@@ -39,28 +39,34 @@ impl Context<'_> {
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
         let stub = self.stub(number, &names, method);
-        let slowly = self.slowly(number, &names, method);
         let through_table = self.through_table(&names, method);
-        quote!(#count #in_register #shim #stub #slowly #through_table)
+        let bounded = self.bounded(&names, method);
+        quote!(#count #in_register #shim #bounded #stub #through_table)
     }
 
     /// A call of the slot's method by its stub, on `__bound`, a reference to a `Bound`.
     pub(super) fn through_stub(&self, number: usize, method: &Method) -> TokenStream {
         let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
-        let Names { stub, through_table, .. } = Names::new(number);
+        let stub = Names::new(number).stub;
         let index = self.of.index(number);
-        let arguments = &method.arguments;
-        let out = if method.in_register { quote!() } else { quote!(out,) };
-        quote! {
+        let (packed, result) = (method.passing.pack(rt, &method.arguments), out());
+        let registers = method.passing.registers(&result);
+        let registers = registers.iter().map(|(register, variable)| quote!(#register #variable));
+        let padding = Literal::usize_unsuffixed(method.passing.padding());
+        let erased = self.erased_by_result(method);
+        let call = quote! {
             #rt::call!(
                 __bound,
                 method = #index,
-                stub = #stub::<#(#generics,)* #definition>,
-                table = #through_table::<#(#generics),*>,
-                #out
-                (#(#arguments),*)
+                definition = [#definition],
+                stub = [#stub::<#(#generics,)* #definition>],
+                table = [#erased],
+                padding = #padding,
+                arguments = [#(#registers),*]
             )
-        }
+        };
+        let call = method.with_out(rt, &call);
+        quote!({ #packed #call })
     }
 
     /// A call of the slot's method in the section `__entered`.
@@ -71,16 +77,13 @@ impl Context<'_> {
 
     /// The body of a plain call of the slot `__slot`.
     pub(super) fn plainly(&self, number: usize, method: &Method) -> TokenStream {
-        let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
-        let (slowly, arguments) = (Names::new(number).slowly, &method.arguments);
+        let (rt, definition) = (&self.rt, self.definition());
         let (checked, call) = (self.lends_nothing(method), self.in_section(number, method));
         quote! {
             #checked
             // SAFETY: below, what is bound is called, and stays where it is; that it lends nothing has been checked.
-            match unsafe { #rt::Slot::<#definition>::__enter(__slot) } {
-                #rt::Some(__entered) => #call,
-                #rt::None => #slowly::<#(#generics,)* #definition>(__slot #(, #arguments)*),
-            }
+            let __entered = unsafe { #rt::Slot::<#definition>::__enter(__slot) };
+            #call
         }
     }
 
@@ -92,12 +95,14 @@ impl Context<'_> {
         let Trait { parameters, path, bound, predicates, .. } = self.of;
         let (shim, implementor) = (&names.shim, self.implementor());
         let (inputs, result) = self.erased_signature(method);
+        let (rest, unpacked) =
+            (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
         let receiver = self.receiver();
         let receive = if method.takes_mut { quote!(receive_mut) } else { quote!(receive) };
         let found = quote!(<#receiver as #rt::Receiver<#implementor>>::#receive);
         let declared =
             quote!(#implementor: ?#rt::core::marker::Sized, #receiver: #rt::Receiver<#implementor>);
-        let call = quote!(<#implementor as #path>::#name(#found(__this) #(, #arguments)*));
+        let call = quote!(<#implementor as #path>::#name(#found(__this) #(, #unpacked)*));
         let returned = self.returned(method, &call);
         quote! {
             #(#cfgs)*
@@ -107,15 +112,44 @@ impl Context<'_> {
                 #(#predicates,)*
                 #(#own,)*
             {
+                #rest
                 // SAFETY: the table that names this function is that of the implementor's type, so `__this` points
                 // to a live one; that of a slot's default is not read. Whoever calls gives an `__out` that the result may
-                // be written to, and keeps the contract of a method that is itself unsafe.
+                // be written to, words that were packed from this method's arguments, and keeps the contract of a method that is
+                // itself unsafe.
                 unsafe { #returned }
             }
         }
     }
 
-    /// For each slot: the jump that is retargeted, at first to the shim for the slot's default.
+    /// The shim of an implementor in a library: between it and the host stands a boundary.
+    fn bounded(&self, names: &Names, method: &Method) -> TokenStream {
+        let rt = &self.rt;
+        let Method { cfgs, lifetimes, predicates: own, .. } = method;
+        let Trait { parameters, arguments: generics, bound, predicates, .. } = self.of;
+        let Names { shim, bounded, .. } = names;
+        let implementor = self.implementor();
+        let (inputs, result) = self.erased_signature(method);
+        let passed = self.passed(method);
+        quote! {
+            #(#cfgs)*
+            unsafe extern "C-unwind" fn #bounded<#(#lifetimes,)* #(#parameters,)* #implementor, __HotcallBoundary: #rt::Boundary>(
+                #inputs
+            ) -> #result
+            where
+                #implementor: #bound + 'static,
+                #(#predicates,)*
+                #(#own,)*
+            {
+                <__HotcallBoundary as #rt::Boundary>::run(move || {
+                    // SAFETY: what the caller promises is what the shim asks for.
+                    unsafe { #shim::<#(#generics,)* #implementor, #rt::Behind>(__this #(, #passed)*) }
+                })
+            }
+        }
+    }
+
+    /// For each slot: what a call that is not patched goes to, at first the shim for the slot's default.
     fn stub(&self, number: usize, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
         let Method { cfgs, lifetimes, predicates: own, .. } = method;
@@ -124,6 +158,8 @@ impl Context<'_> {
         let index = self.of.index(number);
         let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
         let (inputs, result) = self.erased_signature(method);
+        let erased = method.erased_type(rt);
+        let passed = self.passed(method);
         // Through the trait object, so that the default's type may be private to the slot's module. The object's
         // table is a constant there: the compiler calls the method itself.
         let interface = self.of.interface();
@@ -132,7 +168,9 @@ impl Context<'_> {
             #rt::stub! {
                 method = #index,
                 definition = [#definition],
+                erased = [#erased],
                 default = [#shim::<#(#generics,)* #interface, #rt::DefaultOf<#definition>>],
+                arguments = [__this #(, #passed)*],
                 unsafe extern "C-unwind" fn #stub<#(#lifetimes,)* #(#parameters,)* #definition>(#inputs) -> #result
                 where
                     #definition_predicates,
@@ -142,37 +180,6 @@ impl Context<'_> {
         }
     }
 
-    /// For each slot: a plain call whose section cannot begin quickly. Kept out of the callers.
-    fn slowly(&self, number: usize, names: &Names, method: &Method) -> Option<TokenStream> {
-        if method.borrows || self.of.is_exclusive {
-            return None;
-        }
-        let rt = &self.rt;
-        let Method { cfgs, lifetimes, arguments, argument_types, result, predicates: own, .. } = method;
-        let Trait { parameters, predicates, .. } = self.of;
-        let slowly = &names.slowly;
-        let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
-        let call = self.in_section(number, method);
-        Some(quote! {
-            #(#cfgs)*
-            #[cold]
-            #[inline(never)]
-            fn #slowly<#(#lifetimes,)* #(#parameters,)* #definition>(
-                __slot: &#rt::Slot<#definition>,
-                #(#arguments: #argument_types),*
-            ) -> #result
-            where
-                #definition_predicates,
-                #(#predicates,)*
-                #(#own,)*
-            {
-                // SAFETY: below, what is bound is called, and stays where it is.
-                let __entered = unsafe { #rt::Slot::<#definition>::__enter_slowly(__slot) };
-                #call
-            }
-        })
-    }
-
     /// From the interface's code for an instance to a call: for handles, instances and chains.
     fn through_table(&self, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
@@ -180,18 +187,11 @@ impl Context<'_> {
         let Trait { parameters, predicates, .. } = self.of;
         let through_table = &names.through_table;
         let erased = method.erased_type(rt);
-        let call = if method.in_register {
-            // SAFETY: see below.
-            quote!(unsafe { __method(__this #(, #arguments)*) })
-        } else {
-            quote! {
-                let mut __result = #rt::MaybeUninit::uninit();
-                // SAFETY: the caller's promise: `__code` is that of this method and of the instance, which lives.
-                unsafe { __method(__this, &raw mut __result #(, #arguments)*) };
-                // SAFETY: a method that returns has written its result.
-                unsafe { __result.assume_init() }
-            }
-        };
+        let packed = method.passing.pack(rt, arguments);
+        let registers = method.passing.registers(&out());
+        let passed = registers.iter().map(|(_, variable)| variable);
+        // SAFETY: the caller's promise: `__code` is that of this method and of the instance, which lives.
+        let call = method.with_out(rt, &quote!(unsafe { __method(__this #(, #passed)*) }));
         quote! {
             #(#cfgs)*
             #[inline]
@@ -205,6 +205,7 @@ impl Context<'_> {
             {
                 // SAFETY: the caller's promise: `__code` is the address of a shim of this method, a function of this type.
                 let __method = unsafe { #rt::core::mem::transmute::<*const (), #erased>(__code.as_ptr()) };
+                #packed
                 #call
             }
         }
@@ -212,15 +213,61 @@ impl Context<'_> {
 
     /// The parameters of a function of the erased type, and its result.
     fn erased_signature(&self, method: &Method) -> (TokenStream, TokenStream) {
-        let Method { arguments, argument_types, .. } = method;
+        let parameters = method.passing.parameters(&self.rt, &method.argument_types);
+        let parameters = parameters.into_iter().map(|(name, ty)| quote!(#name: #ty));
         let (out_type, result) = method.out_and_result(&self.rt);
-        let out_type = out_type.iter();
-        (quote!(__this: *const (), #(__out: #out_type,)* #(#arguments: #argument_types),*), result)
+        let (out, out_type) = (out(), out_type.iter());
+        (quote!(__this: *const (), #(#out: #out_type,)* #(#parameters),*), result)
+    }
+
+    /// The names of those parameters, after `this`.
+    fn passed(&self, method: &Method) -> Vec<Ident> {
+        let out = (!method.in_register).then(out);
+        let parameters = method.passing.parameters(&self.rt, &method.argument_types);
+        out.into_iter().chain(parameters.into_iter().map(|(name, _)| name)).collect()
+    }
+
+    /// The erased type where the lifetimes of the method are not known by name: the result's type is left to be inferred.
+    fn erased_by_result(&self, method: &Method) -> TokenStream {
+        let rt = &self.rt;
+        let parameters = method.passing.parameters(rt, &method.argument_types);
+        let types = parameters.into_iter().map(|(_, ty)| ty);
+        if method.in_register {
+            quote!(unsafe extern "C-unwind" fn(*const (), #(#types),*) -> _)
+        } else {
+            quote!(unsafe extern "C-unwind" fn(*const (), *mut #rt::MaybeUninit<_>, #(#types),*))
+        }
     }
 
     /// What a function of the erased type does with a method's result.
     fn returned(&self, method: &Method, value: &TokenStream) -> TokenStream {
         let rt = &self.rt;
-        if method.in_register { quote!(#value) } else { quote!(#rt::give(__out, #value)) }
+        if method.in_register {
+            return value.clone();
+        }
+        let out = out();
+        quote!(#rt::give(#out, #value))
+    }
+}
+
+/// The out pointer, as a parameter and as a caller's variable.
+fn out() -> Ident {
+    Ident::new("__out", Span::mixed_site())
+}
+
+impl Method {
+    /// A call of a function of the erased type, for the method's result.
+    fn with_out(&self, rt: &impl ToTokens, call: &TokenStream) -> TokenStream {
+        if self.in_register {
+            return call.clone();
+        }
+        let out = out();
+        quote! {
+            let mut __result = #rt::MaybeUninit::uninit();
+            let mut #out = &raw mut __result;
+            #call;
+            // SAFETY: a method that returns has written its result.
+            unsafe { __result.assume_init() }
+        }
     }
 }

@@ -9,6 +9,7 @@ use syn::{
 };
 
 use super::lending::may_lend;
+use super::passing::Passing;
 use super::rewrite::{Associated, Elided, Static};
 use super::trait_item::mentions_self;
 pub(crate) use super::types::primitive;
@@ -34,6 +35,8 @@ pub(crate) struct Method {
     pub(crate) arguments: Vec<Ident>,
     /// For functions outside the trait: associated types are parameters, elided lifetimes of the result named.
     pub(crate) argument_types: Vec<Type>,
+    /// How they travel.
+    pub(super) passing: Passing,
     pub(crate) result: Type,
     /// The method's own `where` clause, for those functions.
     pub(crate) predicates: Vec<TokenStream>,
@@ -135,6 +138,7 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
         Static::default().visit_type_mut(ty);
     }
 
+    let passing = Passing::new(&argument_types, !is_register(&result));
     Ok(Kind::Dispatched(Box::new(Method {
         cfgs,
         text: tidy(&signature.to_token_stream().to_string()),
@@ -148,6 +152,7 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
         result,
         predicates: predicates(signature, associated),
         static_types,
+        passing,
         signature: renamed,
     })))
 }
@@ -351,7 +356,7 @@ impl Method {
 
     /// The function's type, as shims, stubs and tables have it.
     pub(crate) fn erased_type(&self, rt: &impl ToTokens) -> TokenStream {
-        let types = &self.argument_types;
+        let types = self.passing.parameters(rt, &self.argument_types).into_iter().map(|(_, ty)| ty);
         let (out, result) = self.out_and_result(rt);
         let out = out.iter();
         quote!(unsafe extern "C-unwind" fn(*const (), #(#out,)* #(#types),*) -> #result)

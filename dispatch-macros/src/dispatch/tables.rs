@@ -30,13 +30,28 @@ impl Context<'_> {
                 }
             }
         });
+        let definitions = self.definitions();
+        let shares_memory = self.shares_memory();
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor, #rt::Behind> as *const ()))
         });
-        let stubs = methods.iter().enumerate().map(|(number, method)| {
-            let (cfgs, stub) = (&method.cfgs, Names::new(number).stub);
-            quote!(#(#cfgs)* [#stub::<#(#generics,)* #definition>])
+        let bounded = |boundary: &str| {
+            let boundary = proc_macro2::Ident::new(boundary, proc_macro2::Span::mixed_site());
+            let codes = methods.iter().enumerate().map(|(number, method)| {
+                let (cfgs, bounded) = (&method.cfgs, Names::new(number).bounded);
+                quote!(#(#cfgs)* #rt::Code::new(#bounded::<#(#generics,)* #implementor, #rt::#boundary> as *const ()))
+            });
+            quote!(&[#(#codes),*])
+        };
+        let (watched, caught) = (bounded("Watched"), bounded("Caught"));
+        let count = self.of.index(methods.len());
+        let defaults = methods.iter().enumerate().map(|(number, method)| {
+            let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
+            quote! {
+                #(#cfgs)*
+                #rt::Code::new(#shim::<#(#generics,)* #interface, #rt::DefaultOf<#definition>> as *const ())
+            }
         });
         let slot_type = self.slot_type();
         let access = if self.of.is_exclusive { quote!(Exclusive) } else { quote!(Shared) };
@@ -62,6 +77,8 @@ impl Context<'_> {
                     name: #interface_name,
                     crate_name: #rt::core::env!("CARGO_PKG_NAME"),
                     crate_version: #rt::core::env!("CARGO_PKG_VERSION"),
+                    definitions: &[#(#definitions),*],
+                    shares_memory: #shares_memory,
                     methods: &[#(#description),*],
                 };
                 const EXCLUSIVE: bool = #is_exclusive;
@@ -86,16 +103,21 @@ impl Context<'_> {
                 fn object(this: *mut ()) -> *mut Self {
                     this.cast::<#implementor>()
                 }
+
+                const WATCHED: &'static [#rt::Code] = #watched;
+                const CAUGHT: &'static [#rt::Code] = #caught;
             }
 
-            // SAFETY: stub `i` is that of method `i` for this slot; the static is a slot, or derefs to one.
+            // SAFETY: there are as many cells as methods; the static is a slot, or derefs to one.
             unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
             where
                 #definition_predicates,
                 #(#predicates,)*
             {
                 type Static = #slot_type;
-                const STUBS: &'static [#rt::Code] = #rt::stubs!(#(#stubs),*);
+                type Cells = #rt::cells!(#count);
+                const CELLS: Self::Cells = #rt::cells!(empty #count);
+                const DEFAULTS: &'static [#rt::Code] = &[#(#defaults),*];
             }
         }
     }

@@ -120,6 +120,7 @@ impl<'a> Slot<'a> {
         let Self { item, rt, definition, arguments } = self;
         let ident = &item.ident;
         let name = ident.to_string();
+        let text = text_of(item);
         let open = arguments.control.is_none().then(|| {
             quote! {
                 // SAFETY: no control was asked for.
@@ -133,6 +134,16 @@ impl<'a> Slot<'a> {
                 type Interface = #interface;
                 const NAME: &'static str =
                     #rt::core::concat!(#rt::core::module_path!(), "::", #name);
+                const IDENTITY: #rt::Identity = #rt::Identity {
+                    package: #rt::core::option_env!("CARGO_PKG_NAME"),
+                    version: #rt::core::option_env!("CARGO_PKG_VERSION"),
+                    repository: #rt::core::option_env!("CARGO_PKG_REPOSITORY"),
+                    path: #rt::core::any::type_name::<#definition>,
+                    file: #rt::core::file!(),
+                    line: #rt::core::line!(),
+                    column: #rt::core::column!(),
+                    text: #text,
+                };
                 const TABLE: &'static #rt::Table = #table;
 
                 #[inline(always)]
@@ -145,12 +156,27 @@ impl<'a> Slot<'a> {
                     #fresh
                 }
 
+                #[inline(always)]
+                fn slot() -> &'static #rt::Slot<#definition> {
+                    &#ident
+                }
+
+                #[inline(never)]
                 extern "C" fn core() -> &'static #rt::SlotCore {
+                    #rt::slot_record!(#definition);
                     #rt::Slot::<#definition>::__core(&#ident)
                 }
             }
         }
     }
+}
+
+/// A hash (FNV-1a) of what is declared: the name, the type and the default, as written.
+fn text_of(item: &ItemStatic) -> u64 {
+    let ItemStatic { ident, ty, expr, .. } = item;
+    let text = quote!(#ident: #ty = #expr).to_string();
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The trait object without what every slot demands anyway.

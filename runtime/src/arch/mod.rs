@@ -6,8 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 #[cfg(target_arch = "x86_64")]
-mod x86_64_callers;
+mod x86_64_calls;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64_callers::*;
+pub(crate) use x86_64_calls::*;

@@ -104,6 +104,12 @@ impl CodeBytes {
     }
 }
 
+impl AsRef<[u8]> for CodeBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 type Assembler = VecAssembler<X64Relocation>;
 
 fn assemble_near_thunk(at: ExecAddr, this: usize, target: ExecAddr) -> Result<Vec<u8>, DynasmError> {
@@ -210,6 +216,7 @@ pub(crate) fn branch_at(site: ExecAddr) -> Option<Branch> {
 }
 
 /// Where the branch at `site` goes.
+#[cfg(test)]
 pub(crate) fn target_of(site: ExecAddr) -> ExecAddr {
     debug_assert!(branch_at(site).is_some(), "no site at {site:?}");
     let at: *const AtomicI32 = core::ptr::with_exposed_provenance(site.add(1).get());

@@ -165,8 +165,8 @@ fn thunks_and_trampolines_run() {
     let close = DualMap::near(near.get()..near.get() + 1, 4096).unwrap();
     for mut map in far.chain([close]) {
         let at = ExecAddr::new(map.exec_range().start);
-        map.write(at, thunk(at, 7, near).as_bytes());
-        map.write(at.add(64), trampoline(near).as_bytes());
+        map.write(at, thunk(at, 7, near).as_bytes()).unwrap();
+        map.write(at.add(64), trampoline(near).as_bytes()).unwrap();
         assert_eq!(call(at, 1, 2), 72);
         assert_eq!(call(at.add(64), 1, 2), 12);
     }
@@ -177,7 +177,7 @@ fn a_retargeted_site_runs_the_other_function() {
     let (one, two) = (exec_of(first), exec_of(second));
     let mut map = DualMap::near(one.get()..one.get() + 1, 4096).unwrap();
     let at = ExecAddr::new(map.exec_range().start);
-    map.write(at, thunk(at, 7, one).as_bytes());
+    map.write(at, thunk(at, 7, one).as_bytes()).unwrap();
     let site = at.add(NEAR_JUMP_AT);
     assert_eq!((branch_at(site), target_of(site)), (Some(Branch::Jump), one));
     retarget(site, map.write_addr(site).unwrap(), displacement(site, two).unwrap());
@@ -193,7 +193,7 @@ fn a_site_can_be_retargeted_while_it_runs() {
     let (one, two) = (exec_of(first), exec_of(second));
     let mut map = DualMap::near(one.get()..one.get() + 1, 4096).unwrap();
     let at = ExecAddr::new(map.exec_range().start);
-    map.write(at, thunk(at, 7, one).as_bytes());
+    map.write(at, thunk(at, 7, one).as_bytes()).unwrap();
     let site = at.add(NEAR_JUMP_AT);
     let write = map.write_addr(site).unwrap();
     let (stop, seen) = (AtomicBool::new(false), [const { AtomicBool::new(false) }; 2]);

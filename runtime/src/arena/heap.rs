@@ -132,6 +132,8 @@ pub(crate) struct CodeHeap {
     /// dropped when it is met.
     partial: [Vec<PageId>; CLASSES],
     quarantine: VecDeque<Block>,
+    /// Released, and not `int3` yet: since a fork their memory is not this process's own, and could not be copied.
+    unerased: Vec<Block>,
     /// How many blocks have ever been released.
     released: u64,
     events: Vec<Growth>,
@@ -154,6 +156,7 @@ impl CodeHeap {
             runs: PageRuns::default(),
             partial: [const { Vec::new() }; CLASSES],
             quarantine: VecDeque::new(),
+            unerased: Vec::new(),
             released: 0,
             events: Vec::new(),
             bytes_used: 0,
@@ -256,36 +259,98 @@ impl CodeHeap {
         }
     }
 
+    /// A block with what `code` says for where it executes, at most `len` bytes. Nothing leads there yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CodeHeap::allocate`] and [`CodeHeap::write`].
+    ///
+    /// # Panics
+    ///
+    /// Where the code is longer than `len`.
+    pub(crate) fn emit<C: AsRef<[u8]>>(
+        &mut self,
+        len: usize,
+        code: impl FnOnce(ExecAddr) -> C,
+    ) -> Result<Block, MemoryError> {
+        let block = self.allocate(len)?;
+        match self.write(&block, code(block.exec()).as_ref()) {
+            Ok(()) => Ok(block),
+            Err(error) => {
+                self.release(block);
+                Err(error)
+            }
+        }
+    }
+
     /// Writes `code` to the start of the block. Nothing leads there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::AfterFork`]: nothing was written.
     ///
     /// # Panics
     ///
     /// Where the code is longer than the block, or the block is another heap's.
-    pub(crate) fn write(&mut self, block: &Block, code: &[u8]) {
+    pub(crate) fn write(&mut self, block: &Block, code: &[u8]) -> Result<(), MemoryError> {
         assert!(code.len() <= block.len, "{} bytes of code for a block of {}", code.len(), block.len);
-        self.chunks[block.chunk as usize].map.write(block.exec, code);
+        self.chunks[block.chunk as usize].map.write(block.exec, code)
     }
 
-    /// Where a byte of the block can be written; `None` where it is not of the block.
-    pub(crate) fn write_addr(&self, block: &Block, offset: usize) -> Option<WriteAddr> {
-        let inside = offset < block.size();
-        inside.then(|| self.chunks[block.chunk as usize].map.write_addr(block.exec.add(offset))).flatten()
+    /// Runs `store` with where the block's first byte can be written: it patches code that may be running. It allocates
+    /// nothing, waits for nothing and calls nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::AfterFork`]: `store` was not run.
+    ///
+    /// # Panics
+    ///
+    /// Where the block is another heap's.
+    pub(crate) fn patch<R>(
+        &mut self,
+        block: &Block,
+        store: impl FnOnce(WriteAddr) -> R,
+    ) -> Result<R, MemoryError> {
+        let map = &mut self.chunks[block.chunk as usize].map;
+        let start =
+            map.write_addr(block.exec).expect("code is patched in the memory that it was allocated from");
+        map.patch(|_| store(start))
     }
 
     /// Takes a block back: it is `int3` from now on, and free after [`CodeHeap::recycle`]. No thread is inside it,
     /// and nothing leads there.
+    ///
+    /// Where it cannot be made `int3` since a fork, it is kept until a later call can do it.
     ///
     /// # Panics
     ///
     /// Where the block is another heap's.
     pub(crate) fn release(&mut self, block: Block) {
         let size = block.size();
-        self.chunks[block.chunk as usize].map.erase(block.exec, size);
         self.blocks -= 1;
         self.bytes_used -= size;
         self.bytes_quarantined += size;
+        if let Err(block) = self.quarantine(block) {
+            self.unerased.push(block);
+            return;
+        }
+        while let Some(late) = self.unerased.pop() {
+            if let Err(late) = self.quarantine(late) {
+                self.unerased.push(late);
+                break;
+            }
+        }
+    }
+
+    /// Makes the block `int3`. Gives it back where that was refused.
+    fn quarantine(&mut self, block: Block) -> Result<(), Block> {
+        if self.chunks[block.chunk as usize].map.erase(block.exec, block.size()).is_err() {
+            return Err(block);
+        }
         self.released += 1;
         self.quarantine.push_back(block);
+        Ok(())
     }
 
     /// Now: what has been released so far. For [`CodeHeap::recycle`].
@@ -346,7 +411,7 @@ impl CodeHeap {
             bytes_used: self.bytes_used,
             blocks: self.blocks,
             bytes_quarantined: self.bytes_quarantined,
-            blocks_quarantined: self.quarantine.len(),
+            blocks_quarantined: self.quarantine.len() + self.unerased.len(),
             bytes_in_free_pages: free * PAGE,
             longest_free_run: longest * PAGE,
         }
@@ -355,7 +420,8 @@ impl CodeHeap {
     /// Every allocated block that is not quarantined: where it executes, and what it takes up.
     #[cfg(test)]
     pub(crate) fn iter_live(&self) -> impl Iterator<Item = (ExecAddr, usize)> {
-        let quarantined: HashSet<ExecAddr> = self.quarantine.iter().map(Block::exec).collect();
+        let waiting = self.quarantine.iter().chain(&self.unerased);
+        let quarantined: HashSet<ExecAddr> = waiting.map(Block::exec).collect();
         let pages = self.chunks.iter().flat_map(|chunk| {
             let start = chunk.map.exec_range().start;
             chunk.pages.iter().enumerate().map(move |(number, page)| (start + number * PAGE, page))
@@ -374,20 +440,6 @@ impl CodeHeap {
         blocks
             .map(|(start, size)| (ExecAddr::new(start), size))
             .filter(move |(start, _)| !quarantined.contains(start))
-    }
-
-    /// The content of every chunk, for [`CodeHeap::privatise`]. Nobody patches it meanwhile.
-    pub(crate) fn copy_of_contents(&self) -> Vec<Vec<u8>> {
-        self.chunks.iter().map(|chunk| chunk.map.copy_of_contents()).collect()
-    }
-
-    /// In a forked child: memory of its own, with the content that was copied before the fork.
-    ///
-    /// # Errors
-    ///
-    /// See [`DualMap::privatise`]. Chunks before the one that failed are the child's own.
-    pub(crate) fn privatise(&mut self, contents: &[Vec<u8>]) -> Result<(), MemoryError> {
-        self.chunks.iter_mut().zip(contents).try_for_each(|(chunk, content)| chunk.map.privatise(content))
     }
 }
 

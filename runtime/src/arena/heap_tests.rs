@@ -32,7 +32,7 @@ fn a_block_holds_what_was_written_and_traps_otherwise() {
     let mut heap = CodeHeap::new(here());
     let block = heap.allocate(24).unwrap();
     assert_eq!(content(block.exec(), 32), [TRAP; 32]);
-    heap.write(&block, &[0x90; 20]);
+    heap.write(&block, &[0x90; 20]).unwrap();
     assert_eq!(content(block.exec(), 20), [0x90; 20]);
     assert_eq!(content(block.exec().add(20), 12), [TRAP; 12]);
     assert_eq!((block.len(), block.exec().get() % 16), (24, 0));
@@ -118,7 +118,7 @@ fn impossible_lengths_are_refused_and_change_nothing() {
 fn code_longer_than_its_block_is_a_mistake() {
     let mut heap = CodeHeap::anywhere();
     let block = heap.allocate(16).unwrap();
-    heap.write(&block, &[0; 17]);
+    heap.write(&block, &[0; 17]).unwrap();
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_heap_agrees_with_its_model() {
                 let block = heap.allocate(len).unwrap();
                 assert!(content(block.exec(), block.size()).iter().all(|byte| *byte == TRAP), "step {step}");
                 let byte = random(256) as u8;
-                heap.write(&block, &vec![byte; len]);
+                heap.write(&block, &vec![byte; len]).unwrap();
                 live.push((block, byte));
             }
             5..9 if !live.is_empty() => {

@@ -1,11 +1,12 @@
 //! A heap that several hold, and whose blocks go back by way of quiescence.
-#![allow(unsafe_code)]
+//!
+//! A fork finds its lock free ([`crate::gated`]), and its memory is copied by whoever writes to it next
+//! ([`crate::sys::memory`]): so it takes no part in forks itself.
 
-use core::cell::RefCell;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::heap::{Block, CodeHeap};
-use crate::gated::{Gated, GatedGuard};
+use crate::gated::{self, Gated, GatedGuard};
 use crate::quiesce::reclaimer;
 
 /// See the head of this file.
@@ -14,17 +15,10 @@ pub(crate) struct SharedHeap {
     heap: Gated<CodeHeap>,
 }
 
-/// All heaps of this kind, for a fork.
-static HEAPS: Gated<Vec<Weak<SharedHeap>>> = Gated::new(Vec::new());
-
 impl SharedHeap {
     pub(crate) fn new(heap: CodeHeap) -> Arc<Self> {
-        crate::sys::fork::register();
-        let shared = Arc::new(Self { heap: Gated::new(heap) });
-        let mut heaps = HEAPS.lock();
-        heaps.retain(|heap| heap.strong_count() != 0);
-        heaps.push(Arc::downgrade(&shared));
-        shared
+        gated::register_fork();
+        Arc::new(Self { heap: Gated::new(heap) })
     }
 
     /// The heap, for a moment: nothing is called meanwhile that might come back here.
@@ -47,66 +41,5 @@ impl SharedHeap {
         };
         let heap = Arc::clone(self);
         reclaimer::defer(move |_| heap.lock().recycle(mark));
-    }
-}
-
-/// A heap that is locked around a fork, with its content.
-struct Held {
-    heap: GatedGuard<'static, CodeHeap>,
-    content: Vec<Vec<u8>>,
-    /// From `Arc::into_raw`: what `heap` locks.
-    shared: *const SharedHeap,
-}
-
-impl Held {
-    fn new(shared: Arc<SharedHeap>) -> Self {
-        let shared = Arc::into_raw(shared);
-        // SAFETY: the count that `into_raw` gave keeps it until `release` takes that back, after the guard is gone.
-        let heap = unsafe { &*shared }.lock();
-        Self { content: heap.copy_of_contents(), heap, shared }
-    }
-
-    fn release(self) {
-        drop(self.heap);
-        // SAFETY: it came from `into_raw`, and nothing refers to it any more.
-        drop(unsafe { Arc::from_raw(self.shared) });
-    }
-}
-
-/// What the thread that forks holds meanwhile.
-struct Forking {
-    _heaps: GatedGuard<'static, Vec<Weak<SharedHeap>>>,
-    held: Vec<Held>,
-}
-
-thread_local! {
-    static FORKING: RefCell<Option<Forking>> = const { RefCell::new(None) };
-}
-
-/// Around a fork: see [`crate::sys::fork`]. All locks are taken, so that the child finds no thread's but its own.
-///
-/// A site that another thread retargets just then is in the child as it was, or as it was to be.
-pub(crate) fn before_fork() {
-    let heaps = HEAPS.lock();
-    let held = heaps.iter().filter_map(Weak::upgrade).map(Held::new).collect();
-    FORKING.set(Some(Forking { _heaps: heaps, held }));
-}
-
-/// In the parent.
-pub(crate) fn after_fork_in_parent() {
-    if let Some(forking) = FORKING.take() {
-        forking.held.into_iter().for_each(Held::release);
-    }
-}
-
-/// In the child: memory of its own, so that it does not write to its parent's.
-pub(crate) fn after_fork_in_child() {
-    let Some(forking) = FORKING.take() else { return };
-    for mut held in forking.held {
-        if let Err(error) = held.heap.privatise(&held.content) {
-            // The writable view went first: nothing reaches the parent, and what is emitted here never runs.
-            tracing::error!(target: "hotcall", %error, "a forked child has no code memory of its own for chains");
-        }
-        held.release();
     }
 }

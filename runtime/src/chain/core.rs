@@ -7,8 +7,9 @@
 //!
 //! # Idea
 //!
-//! An edit changes the list under a lock, makes of it whatever calls need (a [`Program`]: emitted code; and links, for
-//! methods that are loops), and publishes that with one store for each method. What was published before is freed a
+//! An edit changes a copy of the list, in its thread's turn (see [`super::turn`]) and without a lock, for what it does may be
+//! the user's code. Then, under the lock, it makes of the copy whatever calls need (a [`Program`]: emitted code; and links,
+//! for methods that are loops), and publishes that with one store for each method. What was published before is freed a
 //! grace period later, with the elements that are gone:
 //!
 //! ```text
@@ -22,22 +23,26 @@
 //!
 //! # Invariants
 //!
-//! 1. Only the holder of the lock publishes.
+//! 1. Only a thread whose turn it is changes the list and publishes, and it does so under the lock: with the turn the list
+//!    stays as it is, with the lock nobody sees it half-changed.
 //! 2. What is published is made of elements in the list; an element leaves the list before the grace period
 //!    begins after which it drains.
-//! 3. An edit that fails leaves the list, and what is published, as they were.
+//! 3. An edit that fails or panics leaves the list, and what is published, as they were: what may fail comes before the first
+//!    store.
+//! 4. No code of the user's runs under the lock: no closure, and no destructor.
 
-use core::cell::Cell;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use super::backend::{Program, Retarget};
+use super::changes::Changes;
 use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
+use super::turn::{self, Turn};
 use crate::error::Error;
-use crate::gated::{Gated, GatedGuard};
-use crate::installed::{Installed, RETIRED};
+use crate::gated::{self, Gated};
+use crate::installed::{Installed, drop_each};
 use crate::quiesce::reclaimer;
+use crate::sabotage::{self, Sabotage};
 
 /// The elements, in order.
 pub(super) type List = Vec<Arc<Installed>>;
@@ -53,8 +58,6 @@ pub(super) struct Interface<'c> {
 #[repr(C)]
 pub(super) struct ChainCore {
     links: Published,
-    /// Which thread is editing; 0 for none.
-    editor: AtomicUsize,
     state: Gated<State>,
 }
 
@@ -63,70 +66,88 @@ struct State {
     program: Option<Program>,
 }
 
-/// The lock, and the mark that this thread holds it.
-struct Editing<'c> {
-    core: &'c ChainCore,
-    state: GatedGuard<'c, State>,
+/// What left a list. Whoever drops this asks for none of it again, and drops what has drained.
+pub(super) struct Leaving(List);
+
+impl Leaving {
+    pub(super) fn list(&self) -> &List {
+        &self.0
+    }
+
+    /// To be asked for one by one.
+    pub(super) fn into_list(mut self) -> List {
+        core::mem::take(&mut self.0)
+    }
 }
 
-impl Drop for Editing<'_> {
+impl Drop for Leaving {
     fn drop(&mut self) {
-        self.core.editor.store(0, Ordering::Relaxed);
+        drop_each(self.0.iter().filter_map(|one| one.abandon()));
     }
-}
-
-/// A number for the calling thread that no other live thread has.
-fn this_thread() -> usize {
-    thread_local! {
-        static MARK: Cell<u8> = const { Cell::new(0) };
-    }
-    MARK.with(|mark| core::ptr::from_ref(mark).addr())
 }
 
 impl ChainCore {
     pub(super) const fn new() -> Self {
         let state = State { list: Vec::new(), program: None };
-        Self { links: Published::empty(), editor: AtomicUsize::new(0), state: Gated::new(state) }
+        Self { links: Published::empty(), state: Gated::new(state) }
     }
 
-    fn begin(&self) -> Result<Editing<'_>, Error> {
-        let me = this_thread();
-        // Relaxed: only this very thread stores its own number.
-        if self.editor.load(Ordering::Relaxed) == me {
-            return Err(Error::Reentrant);
-        }
-        let state = self.state.lock();
-        self.editor.store(me, Ordering::Relaxed);
-        Ok(Editing { core: self, state })
+    /// What tells this chain from others for as long as it is edited, and therefore borrowed.
+    fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     /// Looks at the list. `None` while this thread is editing it.
     pub(super) fn look<R>(&self, look: impl FnOnce(&List) -> R) -> Option<R> {
-        self.begin().ok().map(|editing| look(&editing.state.list))
+        (!turn::is_mine(self.address())).then(|| look(&self.state.lock().list))
     }
 
-    /// Changes the list with `change`, which says what left it; where the change cannot take effect, `undo` takes it back.
+    /// Changes the list with `change`. What left it.
     pub(super) fn edit<R>(
         &self,
         of: Interface<'_>,
-        change: impl FnOnce(&mut List) -> Result<(R, List), Error>,
-        undo: impl FnOnce(&mut List, R, List),
-    ) -> Result<(R, List), Error> {
-        let mut editing = self.begin()?;
-        let state = &mut *editing.state;
-        let (answer, gone) = change(&mut state.list)?;
-        match Program::new(of.rules, &state.list, state.program.as_ref()) {
-            Ok((program, codes)) => {
-                let old = self.publish(of, state, program, &codes);
-                retire(old, gone.clone());
-                Ok((answer, gone))
-            }
-            Err(error) => {
-                // Invariant 3.
-                undo(&mut state.list, answer, gone);
-                Err(error)
-            }
+        change: impl FnOnce(Changes) -> Result<(R, Changes), Error>,
+    ) -> Result<(R, Leaving), Error> {
+        let turn = Turn::begin(self.address())?;
+        let list = Changes::of(&self.state.lock().list);
+        // The user's code, without a lock.
+        let kept_out = sabotage::is(Sabotage::EditPastTheGate).then(gated::pass);
+        let (answer, changes) = change(list)?;
+        drop(kept_out);
+        let new = changes.list();
+        let outcome = self.take_effect(of, new, changes);
+        // Before whatever is dropped here: its destructors find the chain free.
+        drop(turn);
+        match outcome {
+            Ok(gone) => Ok((answer, gone)),
+            Err((error, _changes)) => Err(error),
         }
+    }
+
+    /// The caller has the turn.
+    fn take_effect(
+        &self,
+        of: Interface<'_>,
+        new: List,
+        changes: Changes,
+    ) -> Result<Leaving, (Error, Changes)> {
+        Program::prepare(new.len());
+        // A fork finds the list as it was, or what left it on its way out.
+        let _no_fork = gated::pass();
+        let mut state = self.state.lock();
+        let (program, codes) = match Program::new(of.rules, &new, state.program.as_ref()) {
+            Ok(made) => made,
+            // Invariant 3; the changes go back, for invariant 4.
+            Err(error) => return Err((error, changes)),
+        };
+        let before = core::mem::replace(&mut state.list, new);
+        let old = self.publish(of, &mut state, program, &codes);
+        drop(state);
+        let gone = Leaving(changes.published());
+        // Each of them is in the new list or among what left it.
+        drop(before);
+        retire(old, gone.list().clone());
+        Ok(gone)
     }
 
     /// Replaces the element at `index`: in place where that can be done.
@@ -136,33 +157,36 @@ impl ChainCore {
         index: usize,
         new: Arc<Installed>,
     ) -> Result<Arc<Installed>, Error> {
-        let mut editing = self.begin()?;
-        let state = &mut *editing.state;
-        let len = state.list.len();
-        let Some(old) = state.list.get(index).cloned() else { return Err(Error::NoElement { index, len }) };
-        let same_type = old.table().type_id() == new.table().type_id();
+        let _turn = Turn::begin(self.address())?;
+        let (len, old) = self.look_in_turn(|list| (list.len(), list.get(index).cloned()));
+        let Some(old) = old else { return Err(Error::NoElement { index, len }) };
+        Program::prepare(len);
+        let _no_fork = gated::pass();
+        let mut locked = self.state.lock();
+        let state = &mut *locked;
+        let same_type = old.table().is_same_type(new.table());
         if same_type
             && let Some(program) = &mut state.program
             && let Some(unused) = program.retarget(of.rules, index, &new)
         {
             state.list[index] = new;
-            drop(editing);
+            drop(locked);
             retire(unused, vec![Arc::clone(&old)]);
             return Ok(old);
         }
-        state.list[index] = new;
-        match Program::new(of.rules, &state.list, state.program.as_ref()) {
-            Ok((program, codes)) => {
-                let replaced = self.publish(of, state, program, &codes);
-                drop(editing);
-                retire(replaced, vec![Arc::clone(&old)]);
-                Ok(old)
-            }
-            Err(error) => {
-                state.list[index] = old;
-                Err(error)
-            }
-        }
+        let mut list = state.list.clone();
+        list[index] = new;
+        let (program, codes) = Program::new(of.rules, &list, state.program.as_ref())?;
+        state.list = list;
+        let replaced = self.publish(of, state, program, &codes);
+        drop(locked);
+        retire(replaced, vec![Arc::clone(&old)]);
+        Ok(old)
+    }
+
+    /// Looks at the list, in this thread's turn.
+    fn look_in_turn<R>(&self, look: impl FnOnce(&List) -> R) -> R {
+        look(&self.state.lock().list)
     }
 
     /// Stores that cannot fail. Gives what was published before.
@@ -197,14 +221,17 @@ impl ChainCore {
 
     /// For tests: what has been emitted for the list as it is now.
     pub(super) fn inspect<R>(&self, look: impl FnOnce(&List, Option<&Program>) -> R) -> Result<R, Error> {
-        let editing = self.begin()?;
-        Ok(look(&editing.state.list, editing.state.program.as_ref()))
+        if turn::is_mine(self.address()) {
+            return Err(Error::Reentrant);
+        }
+        let state = self.state.lock();
+        Ok(look(&state.list, state.program.as_ref()))
     }
 }
 
 /// Frees, a grace period from now, what calls may still be running.
 fn retire<T: Send + 'static>(unused: T, gone: List) {
-    RETIRED.fetch_add(gone.len() as u64, Ordering::Relaxed);
+    crate::drain::retired(gone.len() as u64);
     reclaimer::defer(move |past| {
         drop(unused);
         past.extend(gone);

@@ -4,7 +4,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Arc;
 
-use super::core::List;
+use super::changes::Changes;
+use super::core::Leaving;
 use super::rule::Chainable;
 use crate::installed::Installed;
 use crate::instance::Instance;
@@ -12,58 +13,70 @@ use crate::interface::Implements;
 use crate::quiesce::{self, reclaimer};
 use crate::retired::Retired;
 
-/// The list as it is to be: see [`Chain::edit`](crate::Chain::edit). Indices out of range panic, as those of a `Vec` do.
-pub struct Edit<I: ?Sized + Chainable> {
-    list: List,
-    gone: List,
-    /// How many elements each of `gone` that were added by this very edit: they are dropped, not retired.
-    added: Vec<*const Installed>,
+/// The list as it is to be: see [`Chain::edit`](crate::Chain::edit). Indices out of range panic, as those of a `Vec` do,
+/// and nothing has changed then.
+///
+/// An `Edit` belongs to its chain, and stays with it: its size is not known when it is used (`Fixed`, of which nothing else
+/// can be said, is a slice), so it can be lent and called, and neither moved nor exchanged for another.
+///
+/// ```compile_fail,E0277
+/// # use hotcall::{Chain, chain, dispatch};
+/// # #[dispatch] pub trait Effect: Send + Sync { #[chain(through)] fn process(&self, sample: f32) -> f32; }
+/// # fn both(left: Chain<dyn Effect>, right: Chain<dyn Effect>) {
+/// left.edit(|of_left| {
+///     right.edit(|of_right| std::mem::swap(of_left, of_right));
+/// });
+/// # }
+/// ```
+///
+/// If a destructor panics, of an element that this very edit has added and takes out again, the others are dropped all the
+/// same, and the element is out of the list.
+pub struct Edit<I: ?Sized + Chainable, Fixed: ?Sized = [()]> {
+    changes: Changes,
     interface: PhantomData<fn(Instance<I>)>,
+    /// Without a size that is known, where a user can name this: it is not moved.
+    _fixed: Fixed,
+}
+
+impl<I: ?Sized + Chainable> Edit<I, [(); 0]> {
+    pub(super) fn new(changes: Changes) -> Self {
+        Self { changes, interface: PhantomData, _fixed: [] }
+    }
+
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
 }
 
 impl<I: ?Sized + Chainable> Edit<I> {
-    pub(super) fn new(list: List) -> Self {
-        Self { list, gone: List::new(), added: Vec::new(), interface: PhantomData }
-    }
-
-    /// The list, and what left it that calls may be running.
-    pub(super) fn finish(self) -> (List, List) {
-        (self.list, self.gone)
-    }
-
-    fn make<T>(&mut self, value: T) -> Arc<Installed>
+    fn make<T>(value: T) -> Arc<Installed>
     where
         T: Send + Sync + 'static,
         I: Implements<T>,
     {
-        let new = Arc::new(Installed::new(Instance::<I>::new(value).into_raw()));
-        self.added.push(Arc::as_ptr(&new));
-        new
-    }
-
-    fn leave(&mut self, old: Arc<Installed>) {
-        // What this edit itself added was never published, and is simply dropped.
-        if !self.added.contains(&Arc::as_ptr(&old)) {
-            self.gone.push(old);
-        }
+        Arc::new(Installed::new(Instance::<I>::new(value).into_raw()))
     }
 
     /// How many elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.changes.len()
     }
 
     /// Whether there is no element.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.len() == 0
     }
 
     /// The type of the element at `index`, as the compiler prints it.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
     #[must_use]
     pub fn type_name(&self, index: usize) -> &'static str {
-        self.list[index].table().type_name()
+        self.changes.get(index).table().type_name()
     }
 
     /// Adds an element at the end.
@@ -72,109 +85,131 @@ impl<I: ?Sized + Chainable> Edit<I> {
         T: Send + Sync + 'static,
         I: Implements<T>,
     {
-        let new = self.make(value);
-        self.list.push(new);
+        self.changes.insert(self.len(), Self::make(value));
     }
 
     /// Adds an element before the one at `index`.
+    ///
+    /// # Panics
+    ///
+    /// Where `index` is greater than the length. `value` is dropped.
     pub fn insert<T>(&mut self, index: usize, value: T)
     where
         T: Send + Sync + 'static,
         I: Implements<T>,
     {
-        assert!(index <= self.list.len(), "insertion at {index} into a chain of {}", self.list.len());
-        let new = self.make(value);
-        self.list.insert(index, new);
+        assert!(index <= self.len(), "insertion at {index} into a chain of {}", self.len());
+        self.changes.insert(index, Self::make(value));
     }
 
     /// Takes an element out.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none at `index`.
     pub fn remove(&mut self, index: usize) {
-        let old = self.list.remove(index);
-        self.leave(old);
+        self.changes.remove(index);
     }
 
     /// Puts another element in the place of the one at `index`.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none. `value` is dropped.
     pub fn replace<T>(&mut self, index: usize, value: T)
     where
         T: Send + Sync + 'static,
         I: Implements<T>,
     {
-        assert!(index < self.list.len(), "replacement of {index} in a chain of {}", self.list.len());
-        let new = self.make(value);
-        let old = core::mem::replace(&mut self.list[index], new);
-        self.leave(old);
+        assert!(index < self.len(), "replacement of {index} in a chain of {}", self.len());
+        self.changes.replace(index, Self::make(value));
     }
 
     /// Exchanges two elements.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none at one of the indices.
     pub fn swap(&mut self, first: usize, second: usize) {
-        self.list.swap(first, second);
+        self.changes.swap(first, second);
     }
 
-    /// Moves an element to another place: it is taken out, then put in before the one at `to`.
+    /// Moves an element to another place: it is taken out, then put in before the one that is at `to` then.
+    ///
+    /// # Panics
+    ///
+    /// Where either is not less than the length.
     pub fn shift(&mut self, from: usize, to: usize) {
-        let element = self.list.remove(from);
-        self.list.insert(to, element);
+        self.changes.shift(from, to);
     }
 
     /// Turns the order round.
     pub fn reverse(&mut self) {
-        self.list.reverse();
+        self.changes.reverse();
     }
 
     /// Takes all elements out.
     pub fn clear(&mut self) {
-        for old in core::mem::take(&mut self.list) {
-            self.leave(old);
-        }
+        self.changes.clear();
+    }
+
+    /// For tests: what could be done if an `Edit` could be moved. Everything that chains promise is void then.
+    #[cfg(feature = "negative-controls")]
+    #[doc(hidden)]
+    pub fn __exchange(&mut self, other: &mut Self) {
+        core::mem::swap(&mut self.changes, &mut other.changes);
     }
 }
 
 impl<I: ?Sized + Chainable> fmt::Debug for Edit<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.list.iter().map(|one| one.table().type_name()).collect();
-        f.debug_struct("Edit").field("elements", &names).finish_non_exhaustive()
+        f.debug_struct("Edit").field("elements", &self.changes.names()).finish_non_exhaustive()
     }
 }
 
 /// The elements that an edit took out, in the order in which they left. Dropping it lets the runtime free them all.
+///
+/// Those that have drained are dropped with it, right there. If the destructor of one panics, the others are dropped all
+/// the same.
 #[must_use = "drop it to let the runtime free the old elements, or wait until they have drained"]
 pub struct RetiredElements<I: ?Sized + Chainable> {
-    retired: Vec<Retired<I>>,
+    gone: Leaving,
+    interface: PhantomData<fn() -> Box<I>>,
 }
 
 impl<I: ?Sized + Chainable> RetiredElements<I> {
-    pub(super) fn new(gone: List) -> Self {
-        Self { retired: gone.into_iter().map(Retired::new).collect() }
+    pub(super) fn new(gone: Leaving) -> Self {
+        Self { gone, interface: PhantomData }
     }
 
     /// How many elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.retired.len()
+        self.gone.list().len()
     }
 
     /// Whether there was none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.retired.is_empty()
+        self.len() == 0
     }
 
     /// Whether no thread can be inside any of them any more.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.retired.iter().all(Retired::is_drained)
+        self.gone.list().iter().all(|one| one.is_drained())
     }
 
     /// Each of them.
     pub fn into_vec(self) -> Vec<Retired<I>> {
-        self.retired
+        self.gone.into_list().into_iter().map(Retired::new).collect()
     }
 
     /// Waits until all have drained, and gives them back.
     ///
     /// # Errors
     ///
-    /// Itself, where the calling thread is inside a call or holds a guard: the wait would never end.
+    /// Itself, where the wait would never end: see [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock).
     pub fn wait(self) -> Result<Vec<Instance<I>>, Self> {
         if !self.is_drained() {
             if quiesce::would_deadlock() {
@@ -182,14 +217,15 @@ impl<I: ?Sized + Chainable> RetiredElements<I> {
             }
             reclaimer::wait_until(|| self.is_drained(), None);
         }
-        let waited: Result<Vec<_>, _> = self.retired.into_iter().map(Retired::wait).collect();
-        // It would not deadlock, and nothing else refuses.
-        waited.map_err(|error| Self { retired: vec![error.into_retired()] })
+        // Drained, so nobody else takes them.
+        let raw = self.gone.into_list().into_iter().filter_map(|one| one.abandon());
+        Ok(raw.map(Instance::from_raw).collect())
     }
 }
 
 impl<I: ?Sized + Chainable> fmt::Debug for RetiredElements<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.retired).finish()
+        let names = self.gone.list().iter().map(|one| one.table().type_name());
+        f.debug_list().entries(names).finish()
     }
 }

@@ -50,7 +50,7 @@ use super::rule::{Combine, MethodRule};
 use super::shape::{Shape, Stop};
 use super::template::{Line, Reach};
 use crate::arch;
-use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap};
+use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap, WriteAddr};
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::interface::Code;
@@ -177,6 +177,13 @@ impl Drop for Program {
 type Trampolines = HashMap<usize, usize>;
 
 impl Program {
+    /// Finds out, before a lock is held, what may take a while and be reported.
+    pub(super) fn prepare(elements: usize) {
+        if elements >= 2 {
+            fork::can_register();
+        }
+    }
+
     /// The program for `list`, and the entry points. `before` is that of another list of the same interface.
     pub(super) fn new(
         rules: &'static [MethodRule],
@@ -216,7 +223,7 @@ impl Program {
                     .enumerate()
                     .for_each(|(number, at)| *at = first + number * TRAMPOLINE);
             }
-            program.emit(list, block, &trampolines);
+            program.emit(list, block, &trampolines)?;
         }
         let start = program.block.as_ref().map_or(0, |block| block.exec().get());
         let code = |at: usize| Code::new(core::ptr::with_exposed_provenance(start + at));
@@ -260,7 +267,12 @@ impl Program {
         len
     }
 
-    fn emit(&mut self, list: &[Arc<Installed>], block: Block, trampolines: &Trampolines) {
+    fn emit(
+        &mut self,
+        list: &[Arc<Installed>],
+        block: Block,
+        trampolines: &Trampolines,
+    ) -> Result<(), Error> {
         let mut code = vec![arch::TRAP; block.len()];
         let base = block.exec();
         for (target, at) in trampolines {
@@ -287,7 +299,11 @@ impl Program {
                 _ => {}
             }
         }
-        HEAP.lock().write(&block, &code);
+        let written = HEAP.lock().write(&block, &code);
+        if let Err(error) = written {
+            HEAP.release([block]);
+            return Err(error.into());
+        }
         let pieces: Vec<_> = self.pieces(base).collect();
         if !pieces.is_empty() {
             let frames = Frames::register(section(&pieces));
@@ -303,6 +319,7 @@ impl Program {
         self.block = Some(block);
         PROGRAMS.fetch_add(1, Ordering::Relaxed);
         SITES.fetch_add(self.site_count(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// One for each element in each method that is emitted.
@@ -382,9 +399,17 @@ impl Program {
             release_thunks(thunks);
             return None;
         }
-        for (site, write, displacement) in stores {
-            // Invariants 1 and 2: checked in `plan`.
-            arch::retarget(site, write, displacement);
+        let block = self.block.as_ref()?;
+        // Invariants 1 and 2: checked in `plan`.
+        let store = |start: WriteAddr| {
+            stores
+                .iter()
+                .for_each(|(site, at, displacement)| arch::retarget(*site, start.add(*at), *displacement));
+        };
+        let stored = HEAP.lock().patch(block, store);
+        if stored.is_err() {
+            release_thunks(thunks);
+            return None;
         }
         // From here on every call that begins, on any core, runs the new element.
         sections::heavy_barrier();
@@ -399,7 +424,7 @@ impl Program {
         rules: &[MethodRule],
         index: usize,
         new: &Installed,
-        stores: &mut Vec<(ExecAddr, crate::arena::WriteAddr, i32)>,
+        stores: &mut Vec<(ExecAddr, usize, i32)>,
         thunks: &mut Vec<Block>,
     ) -> Option<()> {
         let mut heap = HEAP.lock();
@@ -408,15 +433,13 @@ impl Program {
                 continue;
             }
             let (site, at) = self.site(method, index)?;
-            let write = heap.write_addr(self.block.as_ref()?, at)?;
-            let thunk = heap.allocate(arch::THUNK_LEN).ok()?;
+            let target = ExecAddr::new(new.table().method(method).address());
+            let thunk =
+                heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), target)).ok()?;
             let exec = thunk.exec();
-            let bytes =
-                arch::thunk(exec, new.data().addr(), ExecAddr::new(new.table().method(method).address()));
-            heap.write(&thunk, bytes.as_bytes());
             thunks.push(thunk);
             THUNKS.fetch_add(1, Ordering::Relaxed);
-            stores.push((site, write, arch::displacement(site, exec)?));
+            stores.push((site, at, arch::displacement(site, exec)?));
         }
         Some(())
     }

@@ -5,16 +5,17 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::sync::Arc;
 
+use super::changes::Changes;
 use super::core::{ChainCore, Interface, List};
 use super::edit::{Edit, RetiredElements};
 use super::inspect::EmittedChain;
 use super::link::Entries;
 use super::rule::Chainable;
 use crate::error::{Error, ReplaceError};
-use crate::installed::Installed;
+use crate::installed::{Installed, drop_each};
 use crate::instance::Instance;
 use crate::interface::{Code, Implements};
-use crate::quiesce::{Guard, Section, SlowSection};
+use crate::quiesce::{Guard, Section};
 use crate::retired::Retired;
 
 /// An ordered list of plugins behind one handle that implements their trait.
@@ -102,16 +103,13 @@ where
     /// Where code memory cannot be had.
     pub fn new(elements: impl IntoIterator<Item = Instance<I>>) -> Result<Self, Error> {
         let chain = Self::EMPTY;
-        let elements: Vec<_> = elements.into_iter().map(install).collect();
-        if !elements.is_empty() {
-            chain.core.edit(
-                chain.interface(),
-                |list| {
-                    *list = elements;
-                    Ok(((), List::new()))
-                },
-                |list, (), _| list.clear(),
-            )?;
+        // Drops what it has, where the iterator panics.
+        let mut list = Changes::of(&List::new());
+        for element in elements {
+            list.insert(list.len(), install(element));
+        }
+        if list.len() != 0 {
+            let (_, _none) = chain.core.edit(chain.interface(), |_| Ok(((), list)))?;
         }
         Ok(chain)
     }
@@ -141,7 +139,8 @@ where
     ///
     /// # Errors
     ///
-    /// With `value` inside, where code memory cannot be had or this thread is inside [`edit`](Self::edit) of this chain.
+    /// With `value` inside, where code memory cannot be had; and [`Error::Reentrant`] where a wait for the chain's other editors
+    /// would not end, as inside [`edit`](Self::edit) of this chain.
     pub fn push<T>(&self, value: T) -> Result<(), ReplaceError<I>>
     where
         T: Send + Sync + 'static,
@@ -164,20 +163,15 @@ where
     }
 
     fn add(&self, index: Option<usize>, new: Arc<Installed>) -> Result<(), ReplaceError<I>> {
-        let element = Arc::clone(&new);
-        let added = self.core.edit(
-            self.interface(),
-            |list| {
-                let at = index.unwrap_or(list.len());
-                if at > list.len() {
-                    return Err(Error::NoElement { index: at, len: list.len() });
-                }
-                list.insert(at, new);
-                Ok((at, List::new()))
-            },
-            |list, at, _| drop(list.remove(at)),
-        );
-        added.map(drop).map_err(|error| refused(error, &element))
+        let added = self.core.edit(self.interface(), |mut list| {
+            let (at, len) = (index.unwrap_or(list.len()), list.len());
+            if at > len {
+                return Err(Error::NoElement { index: at, len });
+            }
+            list.insert_lent(at, Arc::clone(&new));
+            Ok(((), list))
+        });
+        added.map(drop).map_err(|error| refused(error, &new))
     }
 
     /// Takes an element out.
@@ -186,17 +180,14 @@ where
     ///
     /// [`Error::NoElement`] where there is none at `index`; else as for [`push`](Self::push).
     pub fn remove(&self, index: usize) -> Result<Retired<I>, Error> {
-        let removed = self.core.edit(
-            self.interface(),
-            |list| {
-                if index >= list.len() {
-                    return Err(Error::NoElement { index, len: list.len() });
-                }
-                Ok(((), vec![list.remove(index)]))
-            },
-            |list, (), mut gone| list.insert(index, gone.swap_remove(0)),
-        );
-        removed.map(|((), mut gone)| Retired::new(gone.swap_remove(0)))
+        let removed = self.core.edit(self.interface(), |mut list| {
+            if index >= list.len() {
+                return Err(Error::NoElement { index, len: list.len() });
+            }
+            list.remove(index);
+            Ok(((), list))
+        });
+        removed.map(|((), gone)| Retired::new(gone.into_list().swap_remove(0)))
     }
 
     /// Puts another element in the place of the one at `index`, and gives that back.
@@ -225,18 +216,14 @@ where
     ///
     /// As for [`remove`](Self::remove).
     pub fn swap(&self, first: usize, second: usize) -> Result<(), Error> {
-        let swapped = self.core.edit(
-            self.interface(),
-            |list| {
-                let len = list.len();
-                if let Some(&index) = [first, second].iter().find(|index| **index >= len) {
-                    return Err(Error::NoElement { index, len });
-                }
-                list.swap(first, second);
-                Ok(((), List::new()))
-            },
-            |list, (), _| list.swap(first, second),
-        );
+        let swapped = self.core.edit(self.interface(), |mut list| {
+            let len = list.len();
+            if let Some(&index) = [first, second].iter().find(|index| **index >= len) {
+                return Err(Error::NoElement { index, len });
+            }
+            list.swap(first, second);
+            Ok(((), list))
+        });
         swapped.map(drop)
     }
 
@@ -251,7 +238,20 @@ where
 
     /// Many changes that take effect together: no call sees some of them and not the others.
     ///
-    /// Calls go on, over the list as it was, while `change` runs. If `change` panics, nothing has changed.
+    /// Calls go on, over the list as it was, while `change` runs. If `change` panics, nothing has changed: what it added is
+    /// dropped, what it took out is still there.
+    ///
+    /// Other threads that edit this chain wait meanwhile; no lock is held, and a fork waits for nobody. `change` may do
+    /// whatever else hotcall can do, but these, which are refused:
+    ///
+    /// | inside `change` | |
+    /// |---|---|
+    /// | an edit of this very chain | [`Error::Reentrant`]; [`len`](Self::len) says 0 |
+    /// | an edit of another chain | waits for other threads' edits of that one; [`Error::Reentrant`] where one of them waits for this one |
+    /// | a wait for what was replaced | [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock): a destructor that has to run first may edit this chain |
+    ///
+    /// Inside the closure of [`replace_with`](crate::Slot::replace_with) an edit of a chain that another thread is editing does
+    /// not wait: it is refused with [`Error::Reentrant`].
     ///
     /// ```
     /// # use hotcall::{Chain, chain, dispatch};
@@ -268,20 +268,14 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`push`](Self::push). What `change` added is dropped then.
+    /// As for [`push`](Self::push). What `change` added is dropped then, and what it took out stays.
     pub fn edit<R>(&self, change: impl FnOnce(&mut Edit<I>) -> R) -> Result<(R, RetiredElements<I>), Error> {
-        let edited = self.core.edit(
-            self.interface(),
-            |list| {
-                let mut edit = Edit::new(list.clone());
-                let answer = change(&mut edit);
-                let (new, gone) = edit.finish();
-                let before = ::core::mem::replace(list, new);
-                Ok(((answer, before), gone))
-            },
-            |list, (_, before), _| *list = before,
-        );
-        edited.map(|((answer, _), gone)| (answer, RetiredElements::new(gone)))
+        let edited = self.core.edit(self.interface(), |list| {
+            let mut edit = Edit::<I, [(); 0]>::new(list);
+            let answer = change(&mut edit);
+            Ok((answer, edit.into_changes()))
+        });
+        edited.map(|(answer, gone)| (answer, RetiredElements::new(gone)))
     }
 
     /// Hoists the protection out of a loop: calls through the result need none of their own, and still see every edit.
@@ -301,25 +295,12 @@ where
 }
 
 impl<I: ?Sized + Chainable> Chain<I> {
-    /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
-    ///
-    /// # Safety
-    ///
-    /// Sections of a thread end in the reverse order of their beginnings.
+    /// For `#[dispatch]`: begins the section of a plain call. Sections end in any order.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn __enter() -> Option<Section> {
+    #[must_use]
+    pub fn __enter() -> Section {
         Section::enter()
-    }
-
-    /// For `#[dispatch]`: begins the section of a plain call.
-    ///
-    /// # Safety
-    ///
-    /// As for `__enter`.
-    #[doc(hidden)]
-    pub unsafe fn __enter_slowly() -> SlowSection {
-        SlowSection::enter()
     }
 
     /// For `#[dispatch]`: the first argument of an entry point.
@@ -353,9 +334,8 @@ fn refused<I: ?Sized + Chainable>(error: Error, new: &Installed) -> ReplaceError
 impl<I: ?Sized + Chainable> Drop for Chain<I> {
     fn drop(&mut self) {
         // Nobody is inside: a call borrows the chain.
-        for element in self.core.close() {
-            drop(element.take_unretired());
-        }
+        let list = self.core.close();
+        drop_each(list.iter().filter_map(|element| element.take_unretired()));
     }
 }
 

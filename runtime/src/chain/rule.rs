@@ -159,13 +159,21 @@ pub fn again<T: Again>(argument: &T) -> T {
 ///
 /// # Safety
 ///
-/// `result` is valid and initialised; where the answer is false, nobody uses its value any more.
+/// `result` is valid and initialised; where the answer is false, or where this panics, nobody uses its value any more.
 pub unsafe extern "C-unwind" fn step<R: First>(result: *mut R) -> bool {
+    /// Drops the value, also where `stops`, which is the user's, panics.
+    struct Passed<R>(*mut R);
+    impl<R> Drop for Passed<R> {
+        fn drop(&mut self) {
+            // SAFETY: the promise of the caller of `step`, which made this.
+            unsafe { self.0.drop_in_place() }
+        }
+    }
+    let passed = Passed(result);
     // SAFETY: the caller's promise.
     let stops = unsafe { &*result }.stops();
-    if !stops {
-        // SAFETY: the caller's promise.
-        unsafe { result.drop_in_place() }
+    if stops {
+        core::mem::forget(passed);
     }
     stops
 }
@@ -198,6 +206,26 @@ mod tests {
         let mut passed = core::mem::MaybeUninit::new(Ok::<_, ()>(Some(shared.clone())));
         // SAFETY: initialised, and not used again.
         assert!(!unsafe { step(passed.as_mut_ptr()) });
+        assert_eq!(std::rc::Rc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    fn a_step_drops_what_panics_when_it_is_asked() {
+        struct Asked(#[allow(dead_code, reason = "held for its count")] std::rc::Rc<()>);
+        impl First for Asked {
+            fn stops(&self) -> bool {
+                panic!("asked")
+            }
+            fn empty() -> Self {
+                Self(std::rc::Rc::default())
+            }
+        }
+        let shared = std::rc::Rc::new(());
+        let mut asked = core::mem::MaybeUninit::new(Asked(shared.clone()));
+        let at = asked.as_mut_ptr();
+        // SAFETY: initialised, and not used again.
+        let ask = std::panic::AssertUnwindSafe(|| unsafe { step(at) });
+        assert!(std::panic::catch_unwind(ask).is_err());
         assert_eq!(std::rc::Rc::strong_count(&shared), 1);
     }
 }

@@ -38,7 +38,25 @@ pub(super) fn difference(library: &InterfaceRecord, host: &Description) -> Optio
     if theirs != ours {
         return Some(Difference { library: render(theirs), host: render(ours) });
     }
-    None
+    definitions(library, host)
+}
+
+/// The first name that stands for something else on the other side. What the methods name is the same, so the names are.
+fn definitions(library: &InterfaceRecord, host: &Description) -> Option<Difference> {
+    let of = |side: &str, name: &str, hash: Option<u64>| {
+        let whose = format!("`{}` as {side} {} defines it", line(name), line(host.crate_version));
+        hash.map_or_else(|| format!("no {whose}"), |hash| format!("{whose} (definition {hash:016x})"))
+    };
+    let theirs = |name: &str| library.definitions.iter().find(|known| known.0 == name).map(|known| known.1);
+    let ours = |name: &str| host.definitions.iter().find(|known| known.name == name).map(|known| known.hash);
+    let names = host.definitions.iter().map(|definition| definition.name);
+    let mut names = names.chain(library.definitions.iter().map(|definition| definition.0.as_str()));
+    names.find_map(|name| {
+        let (theirs, ours) = (theirs(name), ours(name));
+        let crate_name = line(host.crate_name);
+        (theirs != ours)
+            .then(|| Difference { library: of(&crate_name, name, theirs), host: of(&crate_name, name, ours) })
+    })
 }
 
 /// The same for two that are at hand: what the library has, and what the host has.
@@ -58,6 +76,12 @@ impl InterfaceRecord {
             name: description.name.into(),
             crate_name: description.crate_name.into(),
             crate_version: description.crate_version.into(),
+            definitions: description
+                .definitions
+                .iter()
+                .map(|known| (known.name.into(), known.hash))
+                .collect(),
+            shares_memory: description.shares_memory,
             methods: description
                 .methods
                 .iter()
@@ -108,11 +132,14 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interface::TypeDefinition;
 
     const OURS: Description = Description {
         name: "dyn Effect",
         crate_name: "effects",
         crate_version: "1.2.3",
+        definitions: &[TypeDefinition { name: "Mode", hash: 7 }],
+        shares_memory: false,
         methods: &[
             Method { name: "process", signature: "process(&self, x: f32) -> f32", layout: &[(4, 4), (4, 4)] },
             Method { name: "reset", signature: "reset(&self)", layout: &[(0, 1)] },
@@ -175,5 +202,16 @@ mod tests {
         let mut library = theirs();
         library.crate_version = "2.0.0".into();
         assert_eq!(sides(&library), ("that of effects 2.0.0".into(), "that of effects 1.2.3".into()));
+    }
+
+    #[test]
+    fn a_definition_differs() {
+        let mut library = theirs();
+        library.definitions[0].1 = 8;
+        let (theirs, ours) = sides(&library);
+        assert_eq!(theirs, "`Mode` as effects 1.2.3 defines it (definition 0000000000000008)");
+        assert_eq!(ours, "`Mode` as effects 1.2.3 defines it (definition 0000000000000007)");
+        library.definitions.clear();
+        assert_eq!(sides(&library).0, "no `Mode` as effects 1.2.3 defines it");
     }
 }

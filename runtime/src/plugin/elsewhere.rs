@@ -45,7 +45,9 @@ impl Loaded {
     /// # Safety
     ///
     /// As above.
-    pub(crate) unsafe fn unload(self) {}
+    pub(crate) unsafe fn unload(self) -> Result<(), String> {
+        Err(unsupported())
+    }
 }
 
 fn unsupported() -> String {

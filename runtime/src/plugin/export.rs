@@ -11,21 +11,21 @@
 //!
 //! # What may cross
 //!
-//! A panic may not: the library has a standard library of its own, and a `catch_unwind` of the host aborts at
-//! a panic that another one raised. The entry catches it where it can be caught, inside. What the library
-//! allocated is freed by the library: the instance by its table's destructor, a message by [`Text::free`].
+//! A panic may not: see [`super::boundary`]. The entry catches a constructor's inside; one of the host's, from a slot that
+//! the constructor called, passes. What the library allocated is freed by the library: the instance by its table's destructor,
+//! a message by [`Text::free`].
 #![allow(unsafe_code)]
 
-use core::any::Any;
 use core::convert::Infallible;
 use core::fmt::Display;
 use core::ptr::{self, NonNull};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::boundary::{self, Exported, Host};
+use super::catch;
 use crate::interface::{Implements, Table};
 
 /// An export's constructor, as the host sees it.
-pub type Entry = extern "C-unwind" fn(&Request<'_>) -> Outcome;
+pub type Entry = unsafe extern "C-unwind" fn(&Request<'_>) -> Outcome;
 
 /// What the host asks for.
 #[repr(C)]
@@ -35,26 +35,43 @@ pub struct Request<'a> {
     pub(crate) interface: &'a str,
     /// What the constructor is given.
     pub(crate) config: &'a str,
+    /// Who asks.
+    pub(crate) host: &'static Host,
+    /// Memory that one side allocates may be freed by the other.
+    pub(crate) shares_memory: bool,
 }
 
 /// What a constructor answered.
 #[repr(C)]
 #[derive(Debug)]
 pub enum Outcome {
-    /// An instance: `data` came from `Box::into_raw` of the type of `table`, which is `Send`, `Sync` and
-    /// `'static`.
-    Made {
-        /// The instance.
-        data: NonNull<()>,
-        /// Its code and its destructor.
-        table: &'static Table,
-    },
+    /// An instance.
+    Made(Fresh),
     /// The constructor returned an error.
     Failed(Text),
     /// The constructor panicked.
     Panicked(Text),
     /// The export is for another interface, of this name: nothing was constructed.
     Foreign(Text),
+    /// The library has another allocator than its host, and memory would pass between them: nothing was constructed.
+    AllocatesElsewhere,
+}
+
+/// What a constructor made.
+///
+/// Invariant: `data` came from `Box::into_raw` of the type of `table`, which is `Send`, `Sync` and `'static`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Fresh {
+    data: NonNull<()>,
+    table: &'static Table,
+}
+
+impl Fresh {
+    /// The instance, its code and its destructor: as the invariant says.
+    pub(crate) fn into_parts(self) -> (NonNull<()>, &'static Table) {
+        (self.data, self.table)
+    }
 }
 
 /// A message that is freed by the library that wrote it.
@@ -145,8 +162,12 @@ pub fn call<R>(constructor: impl FnOnce(&str) -> R, config: &str) -> R {
     constructor(config)
 }
 
-/// What every entry does: compares the interface, runs the constructor, and lets no panic out.
-pub fn construct<I, T, E>(request: &Request<'_>, constructor: impl FnOnce(&str) -> Result<T, E>) -> Outcome
+/// What every entry does: compares the interface and the allocators, runs the constructor, and lets no panic out.
+pub fn construct<I, T, E, const METHODS: usize>(
+    request: &Request<'_>,
+    exported: &'static Exported<METHODS>,
+    constructor: impl FnOnce(&str) -> Result<T, E>,
+) -> Outcome
 where
     I: ?Sized + Implements<T>,
     T: Send + Sync + 'static,
@@ -156,29 +177,19 @@ where
     if request.interface != interface {
         return Outcome::Foreign(Text::new(interface.to_owned()));
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| match constructor(request.config) {
+    if request.shares_memory && request.host.allocates_elsewhere() {
+        return Outcome::AllocatesElsewhere;
+    }
+    boundary::prepare(request.host);
+    let table = exported.table::<I, T>(request.host);
+    let outcome = catch::attempt(|| match constructor(request.config) {
         Ok(value) => {
             let data = NonNull::from(Box::leak(Box::new(value))).cast();
-            Outcome::Made { data, table: Table::of::<I, T>() }
+            Outcome::Made(Fresh { data, table })
         }
         Err(error) => Outcome::Failed(Text::new(error.to_string())),
-    }));
-    outcome.unwrap_or_else(|payload| Outcome::Panicked(Text::new(message(payload))))
-}
-
-/// What a panic said.
-fn message(payload: Box<dyn Any + Send>) -> String {
-    match payload.downcast::<&'static str>() {
-        Ok(text) => (*text).to_owned(),
-        Err(payload) => match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => {
-                // A payload of another type may panic when it is dropped, and nothing would catch that.
-                core::mem::forget(payload);
-                "with a value that is no text".to_owned()
-            }
-        },
-    }
+    });
+    outcome.unwrap_or_else(|payload| Outcome::Panicked(Text::new(boundary::describe(payload))))
 }
 
 #[cfg(test)]
@@ -191,8 +202,12 @@ mod tests {
     where
         dyn Probe: Implements<T>,
     {
-        let request = Request { interface: core::any::type_name::<dyn Probe>(), config: "seven" };
-        construct::<dyn Probe, _, _>(&request, make)
+        let request = request(core::any::type_name::<dyn Probe>(), "seven");
+        construct::<dyn Probe, _, _, 1>(&request, Box::leak(Box::new(Exported::new())), make)
+    }
+
+    fn request<'a>(interface: &'a str, config: &'a str) -> Request<'a> {
+        Request { interface, config, host: Host::this(), shares_memory: true }
     }
 
     fn assert_description<I: ?Sized + Interface>() -> Description {
@@ -201,7 +216,8 @@ mod tests {
 
     #[test]
     fn an_instance_comes_out() {
-        let Outcome::Made { data, table } = run(|config| Made(config.len()).settle()) else { panic!() };
+        let Outcome::Made(fresh) = run(|config| Made(config.len()).settle()) else { panic!() };
+        let (data, table) = fresh.into_parts();
         assert!(table.type_name().ends_with("usize"));
         assert_eq!(table.methods().len(), assert_description::<dyn Probe>().methods.len());
         assert_ne!(table.method(0), Code::new(ptr::null()));
@@ -223,17 +239,20 @@ mod tests {
         for (outcome, expected) in [
             (run(|_| -> Result<usize, &str> { panic!("plain") }), "plain"),
             (run(|config| -> Result<usize, &str> { panic!("with {config}") }), "with seven"),
-            (run(|_| -> Result<usize, &str> { std::panic::panic_any(1) }), "with a value that is no text"),
+            (run(|_| -> Result<usize, &str> { std::panic::panic_any(1) }), "a value that is no text"),
         ] {
             let Outcome::Panicked(text) = outcome else { panic!("{outcome:?}") };
-            assert_eq!(text.into_string(), expected);
+            // This copy is its own host, whose hook is left alone: nothing tells the place.
+            assert!(text.into_string().starts_with(expected));
         }
     }
 
     #[test]
     fn another_interface_of_the_name_constructs_nothing() {
-        let request = Request { interface: "dyn testing::Probe<u8>", config: "" };
-        let outcome = construct::<dyn Probe, usize, &str>(&request, |_| panic!("was constructed"));
+        let request = request("dyn testing::Probe<u8>", "");
+        let exported = Box::leak(Box::new(Exported::new()));
+        let outcome =
+            construct::<dyn Probe, usize, &str, 1>(&request, exported, |_| panic!("was constructed"));
         let Outcome::Foreign(text) = outcome else { panic!("{outcome:?}") };
         assert_eq!(text.into_string(), core::any::type_name::<dyn Probe>());
     }

@@ -12,10 +12,14 @@
 //!   16  fingerprint    u64, FNV-1a 64 of all that follows
 //!   24  hotcall        text, version of hotcall         \  these stay in place in every format, so that
 //!       compiler       text, see build.rs               /  any two versions can name each other
+//!       panic          text, `unwind` or `abort`
+//!       layout         u64, how the compiler lays out a type of many fields
 //!       name           text, of the export
 //!       entry          text, symbol of the constructor
 //!       interface      text, `dyn Effect`
 //!       crate          text, text: name and version of the crate that declares the interface
+//!       definitions    u32, and for each: name text, hash u64
+//!       shares memory  u32, 0 or 1
 //!       methods        u32, and for each: name text, signature text,
 //!                      u32, and for each argument and the result: size u64, alignment u64
 //! ```
@@ -33,13 +37,45 @@ use crate::interface::Description;
 /// How a record begins.
 pub const MAGIC: [u8; 8] = *b"\x7fhotcall";
 /// The format that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The section of the library.
 #[cfg(target_os = "linux")]
 pub(crate) const SECTION: &str = "hotcall_plugin";
 
 const HOTCALL: &str = env!("HOTCALL_SOURCE");
 const COMPILER: &str = env!("HOTCALL_COMPILER");
+/// What the runtime itself was compiled with. A library's record says it of the crate that exports.
+const PANIC: &str = if cfg!(panic = "abort") { "abort" } else { "unwind" };
+
+/// Differs where a compiler was told to lay types out at random, or by another rule.
+const LAYOUT: u64 = {
+    #[allow(dead_code, reason = "it is only measured")]
+    struct Probe {
+        a: u8,
+        b: u32,
+        c: u16,
+        d: [u8; 3],
+        e: u64,
+        f: (u8, u16, u32),
+        g: Option<u32>,
+    }
+    use core::mem::offset_of;
+    let offsets = [
+        offset_of!(Probe, a) as u8,
+        offset_of!(Probe, b) as u8,
+        offset_of!(Probe, c) as u8,
+        offset_of!(Probe, d) as u8,
+        offset_of!(Probe, e) as u8,
+        offset_of!(Probe, f) as u8,
+        offset_of!(Probe, f.0) as u8,
+        offset_of!(Probe, f.1) as u8,
+        offset_of!(Probe, f.2) as u8,
+        offset_of!(Probe, g) as u8,
+        size_of::<Probe>() as u8,
+    ];
+    fnv1a(&offsets)
+};
+
 const LENGTH_AT: usize = 12;
 const FINGERPRINT_AT: usize = 16;
 const BODY_AT: usize = 24;
@@ -62,13 +98,19 @@ pub struct Record {
     interface: &'static Description,
     name: &'static str,
     entry: &'static str,
+    panic: &'static str,
 }
 
 impl Record {
-    /// The record of the export `name`, whose constructor has the symbol `entry`.
+    /// The record of the export `name`, whose constructor has the symbol `entry`, in a crate whose panics do as `panic` says.
     #[must_use]
-    pub const fn new(interface: &'static Description, name: &'static str, entry: &'static str) -> Self {
-        Self { interface, name, entry }
+    pub const fn new(
+        interface: &'static Description,
+        name: &'static str,
+        entry: &'static str,
+        panic: &'static str,
+    ) -> Self {
+        Self { interface, name, entry, panic }
     }
 
     /// How many bytes it takes.
@@ -101,11 +143,21 @@ impl Record {
         writer.bytes(&[0; BODY_AT - LENGTH_AT]);
         writer.text(hotcall);
         writer.text(compiler);
+        writer.text(self.panic);
+        writer.bytes(&LAYOUT.to_le_bytes());
         writer.text(self.name);
         writer.text(self.entry);
         writer.text(self.interface.name);
         writer.text(self.interface.crate_name);
         writer.text(self.interface.crate_version);
+        writer.number(self.interface.definitions.len());
+        let mut definitions = self.interface.definitions;
+        while let [definition, tail @ ..] = definitions {
+            writer.text(definition.name);
+            writer.bytes(&definition.hash.to_le_bytes());
+            definitions = tail;
+        }
+        writer.number(self.interface.shares_memory as usize);
         writer.number(self.interface.methods.len());
         let mut methods = self.interface.methods;
         while let [method, tail @ ..] = methods {
@@ -160,18 +212,34 @@ pub(crate) struct Build {
     format: u32,
     hotcall: String,
     compiler: String,
+    /// Nothing where the format is another.
+    panic: String,
+    layout: u64,
 }
 
 impl Build {
     /// That of this program.
     pub(crate) fn host() -> Self {
-        Self { format: FORMAT, hotcall: HOTCALL.to_owned(), compiler: COMPILER.to_owned() }
+        Self {
+            format: FORMAT,
+            hotcall: HOTCALL.to_owned(),
+            compiler: COMPILER.to_owned(),
+            panic: PANIC.to_owned(),
+            layout: LAYOUT,
+        }
     }
 }
 
 impl fmt::Display for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hotcall {} (header format {}) and {}", self.hotcall, self.format, self.compiler)
+        write!(f, "hotcall {} (header format {}) and {}", self.hotcall, self.format, self.compiler)?;
+        if !self.panic.is_empty() {
+            write!(f, ", with panic = \"{}\"", self.panic)?;
+        }
+        if self.layout != LAYOUT && self.layout != 0 {
+            write!(f, ", with types laid out otherwise ({:016x})", self.layout)?;
+        }
+        Ok(())
     }
 }
 
@@ -190,6 +258,8 @@ pub(crate) struct InterfaceRecord {
     pub(crate) name: String,
     pub(crate) crate_name: String,
     pub(crate) crate_version: String,
+    pub(crate) definitions: Vec<(String, u64)>,
+    pub(crate) shares_memory: bool,
     pub(crate) methods: Vec<MethodRecord>,
 }
 
@@ -245,7 +315,12 @@ fn record(reader: &mut Reader<'_>, host: &Build) -> Result<Header, Flaw> {
     }
     // From here on reads end with the record, and positions in messages are still those of the section.
     let mut reader = Reader { section: &reader.section[..reader.at], at: body };
-    let build = Build { format, hotcall: reader.text()?, compiler: reader.text()? };
+    let mut build =
+        Build { format, hotcall: reader.text()?, compiler: reader.text()?, panic: String::new(), layout: 0 };
+    if format == FORMAT {
+        build.panic = reader.text()?;
+        build.layout = reader.u64()?;
+    }
     if build != *host {
         return Err(Flaw::Build(build));
     }
@@ -257,6 +332,8 @@ fn record(reader: &mut Reader<'_>, host: &Build) -> Result<Header, Flaw> {
             name: reader.text()?,
             crate_name: reader.text()?,
             crate_version: reader.text()?,
+            definitions: reader.list(|reader| Ok((reader.text()?, reader.u64()?)))?,
+            shares_memory: reader.u32()? != 0,
             methods: reader.list(Reader::method)?,
         },
     };
@@ -339,18 +416,20 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::Method;
+    use crate::interface::{Method, TypeDefinition};
 
     const EFFECT: Description = Description {
         name: "dyn Effect",
         crate_name: "effects",
         crate_version: "1.2.3",
+        definitions: &[TypeDefinition { name: "Mode", hash: 7 }],
+        shares_memory: true,
         methods: &[
             Method { name: "process", signature: "process(&self, x: f32) -> f32", layout: &[(4, 4), (4, 4)] },
             Method { name: "name", signature: "name(&self) -> String", layout: &[(24, 8)] },
         ],
     };
-    const RECORD: Record = Record::new(&EFFECT, "reverb", "hotcall_export_1");
+    const RECORD: Record = Record::new(&EFFECT, "reverb", "hotcall_export_1", PANIC);
     static BYTES: [u8; RECORD.length()] = RECORD.encode();
 
     fn read(bytes: &[u8]) -> Result<Vec<Header>, Flaw> {
@@ -385,10 +464,12 @@ mod tests {
         assert_eq!(header.interface.name, "dyn Effect");
         assert_eq!(header.interface.crate_name, "effects");
         assert_eq!(header.interface.crate_version, "1.2.3");
+        assert_eq!(header.interface.definitions, [("Mode".to_owned(), 7)]);
+        assert!(header.interface.shares_memory);
         assert_eq!(header.interface.methods[0].signature, "process(&self, x: f32) -> f32");
         assert_eq!(header.interface.methods[0].layout, [(4, 4), (4, 4)]);
         assert_eq!(header.interface.methods[1].layout, [(24, 8)]);
-        assert_eq!(&BYTES[..12], b"\x7fhotcall\x01\0\0\0");
+        assert_eq!(&BYTES[..12], b"\x7fhotcall\x02\0\0\0");
         assert_eq!(BYTES[12..16], (BYTES.len() as u32).to_le_bytes());
     }
 
@@ -405,11 +486,14 @@ mod tests {
         const LENGTH: usize = RECORD.write::<0>("9.9.9", "another compiler").at;
         let mut bytes = RECORD.encode_as::<LENGTH>("9.9.9", "another compiler");
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
-        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 1) and another compiler");
+        assert_eq!(
+            build.to_string(),
+            "hotcall 9.9.9 (header format 2) and another compiler, with panic = \"unwind\""
+        );
         // A later format still names its version and compiler, whatever follows them.
-        bytes[8] = 2;
+        bytes[8] = 3;
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
-        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 2) and another compiler");
+        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 3) and another compiler");
         assert!(matches!(read(&[&BYTES[..], &bytes[..]].concat()), Err(Flaw::Build(_))));
     }
 

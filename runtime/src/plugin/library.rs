@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::allocator::{Allocator, Kin};
+use super::boundary::Host;
 use super::compare::{Difference, difference};
 use super::export::{Entry, Outcome, Request};
 use super::header::Header;
@@ -58,11 +60,18 @@ const TARGET: &str = "hotcall::plugin";
 ///
 /// # Panics in a plugin
 ///
-/// A panic in a constructor comes back as [`PluginError::Constructor`]. A panic out of a *method* is another
-/// matter, because a cdylib has a standard library of its own: the panic unwinds the host's frames and runs
-/// their destructors, but `std::thread::panicking` does not see it there (no mutex is poisoned), and the first
-/// `catch_unwind` of the host that it meets, or the end of the thread, aborts the process. A plugin should
-/// catch its own panics.
+/// A panic in a constructor comes back as [`PluginError::Constructor`], with its message and its place. A panic out of a method,
+/// or out of the destructor of an instance, becomes a panic *of this program*: it unwinds from the call on, is seen by
+/// `std::thread::panicking`, poisons, and ends in `catch_unwind` or at the end of the thread as any other. Its payload is a
+/// `String`, the message followed by the place: `no such note, at src/lib.rs:65:24`. The plugin's own hook has
+/// printed it; this program's is not run. An instance that the runtime drops is reported with an error event. What
+/// unwinds through a plugin and is this program's, from a closure that the plugin was given or from a slot that it calls, passes.
+///
+/// A method that the compiler sees not to panic is called as before; any other costs one more call and return.
+///
+/// Only the methods of exported interfaces are such a boundary. A function, a closure or a trait object that a plugin hands out
+/// raises the plugin's own panics, at which a `catch_unwind` of this program aborts; and so does a `catch_unwind` in the plugin at
+/// one of this program's. Other processors than x86-64 let no foreign panic pass: there it aborts.
 ///
 /// # Platforms
 ///
@@ -150,8 +159,9 @@ impl Library {
     /// # Errors
     ///
     /// [`PluginError::Read`] if the file cannot be read, [`PluginError::NotAPlugin`] if it is no shared library
-    /// of this machine or has no sound header, [`PluginError::Build`] if another compiler or another version
-    /// of hotcall built it, and [`PluginError::Load`] if it could not be copied.
+    /// of this machine or has no sound header, [`PluginError::Build`] if another compiler, another version
+    /// of hotcall, another panic strategy or another way to lay types out built it, and [`PluginError::Load`] if it could not be
+    /// copied.
     ///
     /// # Safety
     ///
@@ -161,12 +171,16 @@ impl Library {
     /// * the header was written by `hotcall::export!`, and the library by safe Rust or sound unsafe Rust;
     /// * the constructors that the ELF file runs on loading, and its dependencies', may run in this process,
     ///   at the first instance, on the thread that asks for it;
-    /// * what the interface's methods pass by reference or behind a pointer has the same definition on both
-    ///   sides. The header has the size and alignment of each argument, and the version of the interface's
-    ///   crate; what a reference points to it cannot measure;
+    /// * types that the methods name and that *another crate* defines than the one that declares the interface have one
+    ///   definition on both sides, down to what they refer to: the same version, with the same features. So do types whose names
+    ///   a macro makes up, and those of generic parameters of the interface. The header has the size and alignment of each
+    ///   argument, the version of the interface's crate, and for every type, trait and constant of that crate that the methods
+    ///   name, with all that these name in turn, a hash of the definition and of the features and `--cfg`s that it asks for.
+    ///   (Comments, the bodies of functions and the folder do not count.);
     /// * both sides have the same global allocator, if anything that owns memory passes through the interface
-    ///   (a `String` that a method returns is freed by its caller). The default, `System`, is the same on both
-    ///   sides.
+    ///   (a `String` that a method returns is freed by its caller) *and* either allocator does not give a block that was freed
+    ///   to the next who asks for its size. Where both do, as nearly all do, another allocator is refused by
+    ///   [`PluginError::Allocator`]. What passes in other ways, through a static or a system call, is the caller's to know.
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let (copy, headers) = examine(path).map_err(refused)?;
@@ -210,8 +224,9 @@ impl Library {
     /// # Errors
     ///
     /// [`PluginError::NoInterface`] if nothing of the interface is exported, [`PluginError::Ambiguous`] if more
-    /// than one is, [`PluginError::Interface`] if the interface is not this program's, [`PluginError::Load`] if
-    /// the dynamic linker refuses the library, [`PluginError::Constructor`] if the constructor fails or panics.
+    /// than one is, [`PluginError::Interface`] if the interface or a type that it names is not this program's,
+    /// [`PluginError::Load`] if the dynamic linker refuses the library, [`PluginError::Allocator`] if the library allocates
+    /// elsewhere and memory would pass, [`PluginError::Constructor`] if the constructor fails or panics.
     pub fn instantiate<I: ?Sized + Interface>(&self, config: &str) -> Result<Instance<I>, Error> {
         self.make(None, config)
     }
@@ -241,8 +256,10 @@ impl Library {
     /// Unloads the library when its last handle and its last instance are gone, on the thread that drops the
     /// last of them: that may be the thread that reclaims what was replaced.
     ///
-    /// The dynamic linker may still keep it, for instance while a thread-local destructor of the library has
-    /// to run. Then it stays as if this had not been called. So does a library that calls slots of the program.
+    /// It stays as if this had not been called, and an event says why, where something of it may still run: it has started a thread,
+    /// made a thread-specific key (as `std::thread::current` does, or a first call of a slot of its own) or set a signal's handler;
+    /// the dynamic linker has a thread-local destructor of it to run; it has constructors of its own in its ELF file, needs
+    /// libraries besides the C library, or calls slots of the program. Where glibc does not bind its calls, it always stays.
     ///
     /// ```no_run
     /// # let library = unsafe { hotcall::Library::open("libreverb.so") }?;
@@ -253,9 +270,10 @@ impl Library {
     ///
     /// # Safety
     ///
-    /// When the last instance has been dropped, nothing of the library is left: no reference to its statics,
-    /// no `&'static str`, no function pointer or trait object made in it, no error or panic payload, no thread
-    /// that it started, and nothing that it registered anywhere. Its finalisers may run on any thread.
+    /// When the last instance has been dropped, nobody has anything of the library: no reference to its statics,
+    /// no `&'static str`, no function pointer or trait object made in it, no error. What it registered with the system by
+    /// other ways than the C library's `pthread_create`, `pthread_key_create` and `sigaction`, called by name, is gone. Its
+    /// finalisers may run on any thread.
     pub unsafe fn unload_when_drained(&self) {
         // Partner: `Inner::drop`. The reference count orders this before it: `self` holds one.
         self.inner.unload.store(true, Ordering::Relaxed);
@@ -265,10 +283,16 @@ impl Library {
         let export = self.inner.select::<I>(name).map_err(refused)?;
         let entry = self.entry(&export).map_err(refused)?;
         let interface = core::any::type_name::<I>();
-        let reason = match entry(&Request { interface, config }) {
-            Outcome::Made { data, table } => {
+        let shares_memory = I::DESCRIPTION.shares_memory || self.inner.linked.load(Ordering::Relaxed);
+        let request = Request { interface, config, host: Host::this(), shares_memory };
+        // SAFETY: the symbol comes from the header, which names an entry (the promise of `open`); that both sides agree on
+        // hotcall and compiler, and so on what an entry is, was found before.
+        let outcome = unsafe { entry(&request) };
+        let reason = match outcome {
+            Outcome::Made(fresh) => {
+                let (data, table) = fresh.into_parts();
                 let keeper: Keeper = self.inner.clone();
-                // SAFETY: `Outcome::Made` promises what `data` and `table` are; `inner` keeps the library.
+                // SAFETY: `Fresh` promises what `data` and `table` are; `inner` keeps the library.
                 let raw = unsafe { RawInstance::from_library(data, table, keeper) };
                 return Ok(Instance::from_raw(raw));
             }
@@ -279,6 +303,9 @@ impl Library {
                     library: format!("`{}`", text.into_string()),
                     host: format!("`{interface}`"),
                 }));
+            }
+            Outcome::AllocatesElsewhere => {
+                return Err(refused(self.inner.another_allocator(&export.0.header)));
             }
             Outcome::Failed(text) => text.into_string(),
             Outcome::Panicked(text) => format!("it panicked: {}", text.into_string()),
@@ -302,6 +329,20 @@ impl Library {
 struct Agreed<'a>(&'a Export);
 
 impl Inner {
+    fn another_allocator(&self, header: &Header) -> PluginError {
+        PluginError::Allocator {
+            path: self.path.clone(),
+            interface: header.interface.name.clone(),
+            library: "a global allocator of its own".to_owned(),
+            host: match Allocator::this_is_the_systems() {
+                Kin::Same => "the system's",
+                Kin::Differ => "one of its own",
+                Kin::Unknown => "another",
+            }
+            .to_owned(),
+        }
+    }
+
     /// The one export with this interface and, if one is given, this name.
     fn select<I: ?Sized + Interface>(&self, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
         let host = &I::DESCRIPTION;
@@ -364,14 +405,27 @@ impl Inner {
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
-    /// Has the library's slots follow those of the same name in the program, before anything of it calls them. How many.
+    /// Has the library's slots follow those of the same declarations in the program, before anything of it calls them. How many.
     #[cfg(patched)]
     fn link(&self, loaded: &Loaded, proof: &Agreed<'_>) -> Result<usize, String> {
         // SAFETY: as in `Library::entry`.
         let entry = unsafe { loaded.entry(&proof.0.header.entry) }?;
-        let slots = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;
-        self.linked.store(slots != 0, Ordering::Relaxed);
-        Ok(slots)
+        let linked = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;
+        self.linked.store(linked.slots != 0, Ordering::Relaxed);
+        let path = self.path.display();
+        for slot in linked.ambiguous {
+            tracing::warn!(
+                target: TARGET, %path, slot,
+                "several declarations cannot be told from it: it stays the library's own, and does not follow the program's"
+            );
+        }
+        for slot in linked.other_sources {
+            tracing::warn!(
+                target: TARGET, %path, slot,
+                "it does not follow the program's, which was compiled from other sources: build both from the same"
+            );
+        }
+        Ok(linked.slots)
     }
 
     #[cfg(not(patched))]
@@ -383,12 +437,20 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Partner: `Library::unload_when_drained`.
-        let unload = *self.unload.get_mut() && !*self.linked.get_mut();
+        let unload = *self.unload.get_mut();
+        if unload && *self.linked.get_mut() {
+            let reason = "its slots follow the program's";
+            tracing::warn!(target: TARGET, path = %self.path.display(), reason, "plugin kept mapped");
+            return;
+        }
         if let Some(loaded) = self.loaded.take().filter(|_| unload) {
-            tracing::info!(target: TARGET, path = %self.path.display(), "plugin unloaded");
+            let path = self.path.display();
             // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of
             // `unload_when_drained`.
-            unsafe { loaded.unload() };
+            match unsafe { loaded.unload() } {
+                Ok(()) => tracing::info!(target: TARGET, %path, "plugin unloaded"),
+                Err(reason) => tracing::warn!(target: TARGET, %path, reason, "plugin kept mapped"),
+            }
         }
     }
 }

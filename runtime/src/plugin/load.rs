@@ -8,6 +8,8 @@ use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use super::export::Entry;
 use super::file::PrivateCopy;
+use super::remains::Remains;
+use crate::sabotage::{self, Sabotage};
 
 /// A library in this process. Dropping it leaves it there: see [`Loaded::unload`].
 ///
@@ -17,6 +19,7 @@ use super::file::PrivateCopy;
 pub(crate) struct Loaded {
     handle: ManuallyDrop<Library>,
     copy: ManuallyDrop<PrivateCopy>,
+    remains: Remains,
 }
 
 impl Loaded {
@@ -29,7 +32,14 @@ impl Loaded {
     pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
         // SAFETY: the caller's promise.
         match unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) } {
-            Ok(handle) => Ok(Self { handle: ManuallyDrop::new(handle), copy: ManuallyDrop::new(copy) }),
+            Ok(handle) => {
+                let handle = handle.into_raw();
+                // SAFETY: it has just been loaded.
+                let remains = unsafe { Remains::watch(handle) };
+                // SAFETY: as above.
+                let handle = ManuallyDrop::new(unsafe { Library::from_raw(handle) });
+                Ok(Self { handle, copy: ManuallyDrop::new(copy), remains })
+            }
             Err(error) => Err((copy, answer(&error))),
         }
     }
@@ -45,23 +55,30 @@ impl Loaded {
         entry.map(|entry| *entry).map_err(|error| answer(&error))
     }
 
-    /// Gives the library back to the dynamic linker, which may keep it.
+    /// Gives the library back to the dynamic linker. Why it stays, where it does.
     ///
     /// # Safety
     ///
-    /// Nothing uses the library's code or data any more, now or later.
-    pub(crate) unsafe fn unload(self) {
+    /// Nothing uses the library's code or data any more, now or later, but what [`Remains`] knows of and what the dynamic
+    /// linker does.
+    pub(crate) unsafe fn unload(self) -> Result<(), String> {
+        if let Some(reason) = self.remains.reason().filter(|_| !sabotage::is(Sabotage::UnloadAtOnce)) {
+            return Err(reason);
+        }
         let path = self.copy.path();
-        let Self { handle, copy } = self;
+        let Self { handle, copy, .. } = self;
         let closed = ManuallyDrop::into_inner(handle).close();
         // SAFETY: with NOLOAD nothing is loaded and no constructor runs; a library that is still there was
         // loaded by `load`, and stays as it is.
         let resident = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
         if closed.is_ok() && resident.is_err() {
             drop(ManuallyDrop::into_inner(copy));
+            return Ok(());
         }
         // Otherwise a thread-local destructor, or a mark in the library, keeps it loaded: invariant 2 asks
         // that `copy` leaks. Dropping `resident` takes back the reference that asking for it has added.
+        Err("the dynamic linker keeps it: a thread has a destructor of it to run, or it is marked to stay"
+            .to_owned())
     }
 }
 

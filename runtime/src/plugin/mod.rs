@@ -11,7 +11,7 @@
 //! `export!` writes a record about each export into a section of the library, in plain bytes that need no
 //! relocation. The host reads them from the file, as it would read any other data, and loads the library
 //! only when one of the exports is wanted *and* agrees with this program in everything that a call depends
-//! on: hotcall, compiler, and each method's name, signature, and the sizes and alignments of its types.
+//! on: hotcall, compiler, panic strategy, each method's name, signature, and the sizes, alignments and definitions of its types.
 //!
 //! ```text
 //!   open(path)                instantiate::<dyn Effect>(config)
@@ -37,12 +37,21 @@
 //!    loaded library by its name before it looks at the file: were `/proc/self/fd/7` closed and reused for
 //!    another copy, it would answer with the first library. The descriptor is kept.
 //! 4. *Code outlives its instances.* Each instance holds its library.
+//! 5. *No panic of a library's reaches the host.* What a table of a library names lets none out (`boundary`).
+//! 6. *A library that may still run stays.* It is unmapped only where `remains` knows of nothing.
 //!
 //! # What it cannot do
 //!
 //! The header is a check against mistakes. A library that lies in it is believed, which is why
 //! [`Library::open`] is unsafe.
 
+mod allocator;
+pub(crate) mod boundary;
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64", panic = "unwind")),
+    path = "catch_elsewhere.rs"
+)]
+mod catch;
 mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -53,6 +62,8 @@ pub(crate) mod header;
 mod library;
 #[cfg(target_os = "linux")]
 mod load;
+#[cfg(target_os = "linux")]
+mod remains;
 #[cfg(test)]
 mod testing;
 

@@ -19,6 +19,8 @@ unsafe impl Interface for dyn Probe {
         name: "dyn Probe",
         crate_name: "testing",
         crate_version: "0.0.0",
+        definitions: &[],
+        shares_memory: false,
         methods: &[Method { name: "get", signature: "get(&self) -> u32", layout: &[(4, 4)] }],
     };
     const EXCLUSIVE: bool = false;

@@ -6,10 +6,35 @@
 //!
 //! A runtime says how others reach it in a table of functions, which the record of each of its stubs leads to. The tables
 //! of two copies agree because a library is linked only after its header was found to name this compiler and this version.
+//! So do the types that the functions take, which are hotcall's own; and what one copy allocates the other frees: a
+//! library with an allocator of its own is not to replace slots once it is linked.
+//!
+//! # Who writes
+//!
+//! The stubs of a library lie side by side, those that follow the program's and those that do not. So one writer has all of
+//! them. A copy is [`UNDECIDED`] until it first replaces something, or is linked; then it writes for itself or through
+//! the program that it follows ([`host`]), for ever.
+#![allow(unsafe_code)]
+
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::Arc;
 
 use super::{reclaimer, section};
+use crate::error::Error;
 use crate::gated::Gated;
+use crate::installed::Installed;
+use crate::instance::RawInstance;
 use crate::sabotage::{self, Sabotage};
+use crate::slot::SlotCore;
+use crate::slot::backend::{Linked, Refused};
+use crate::slot::commit::{self, Change, Outcome};
+
+/// What a slot is to hold, made of what it holds.
+pub(crate) type Make<'a> = &'a mut dyn FnMut(&Arc<Installed>) -> RawInstance;
+
+/// What a commit of [`Make`] gives.
+pub(crate) type Made = Result<Arc<Installed>, (Error, Option<RawInstance>)>;
 
 /// How another copy of hotcall reaches this one.
 #[doc(hidden)]
@@ -24,6 +49,20 @@ pub struct Runtime {
     code_written: extern "C" fn(),
     /// Whether the calling thread is in one of its sections, or holds one of its guards.
     is_protected: extern "C" fn() -> bool,
+    /// Whether it would.
+    may_follow: fn(&'static Runtime) -> bool,
+    /// From now on it writes through the other. Not where it has begun to write for itself.
+    follow: fn(&'static Runtime) -> bool,
+    /// Commits changes of a copy that follows this one.
+    commit: fn(Vec<Change>) -> Outcome,
+    /// The same, of what is made of what the slot holds.
+    commit_with: fn(&'static SlotCore, Make<'_>) -> Made,
+    /// Links what has been loaded by a copy that follows this one.
+    link: fn(usize, &'static Runtime) -> Result<Linked, Refused>,
+    /// Somebody waits for what is deferred here.
+    hurry: fn(),
+    /// Whether the calling thread must not wait for a grace period.
+    would_deadlock: fn() -> bool,
 }
 
 /// This copy.
@@ -32,10 +71,97 @@ pub(crate) static OWN: Runtime = Runtime {
     wait_for_readers: wait_for_readers_here,
     code_written: code_written_here,
     is_protected: is_protected_here,
+    may_follow,
+    follow,
+    commit: commit::commit_here,
+    commit_with: commit::commit_with_here,
+    link: crate::slot::backend::link_here,
+    hurry: reclaimer::hurry,
+    would_deadlock: super::would_deadlock,
 };
 
+const UNDECIDED: *mut Runtime = ptr::null_mut();
+
+/// Whom this copy writes through; [`OWN`] where it writes for itself. It leaves [`UNDECIDED`] once.
+static WRITER: AtomicPtr<Runtime> = AtomicPtr::new(UNDECIDED);
+
+/// Decides, where that is undecided. What was decided, now or before.
+fn decide(writer: &'static Runtime) -> *mut Runtime {
+    let wanted = ptr::from_ref(writer).cast_mut();
+    // AcqRel, partner of itself in other threads: who finds a program's copy here finds what `link` prepared.
+    match WRITER.compare_exchange(UNDECIDED, wanted, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => wanted,
+        Err(decided) => decided,
+    }
+}
+
+fn may_follow(host: &'static Runtime) -> bool {
+    let decided = WRITER.load(Ordering::Acquire);
+    decided == UNDECIDED || ptr::eq(decided, host)
+}
+
+fn follow(host: &'static Runtime) -> bool {
+    ptr::eq(decide(host), host)
+}
+
+/// A decision, as a copy other than this one.
+fn other(decided: *mut Runtime) -> Option<&'static Runtime> {
+    if decided == UNDECIDED || ptr::eq(decided, &raw const OWN) {
+        return None;
+    }
+    // SAFETY: only `decide` stores to `WRITER`, what was a `&'static Runtime`.
+    Some(unsafe { &*decided })
+}
+
+/// The copy that this one writes through. Where there is none, this one writes for itself from now on.
+pub(crate) fn host() -> Option<&'static Runtime> {
+    other(decide(&OWN))
+}
+
+/// The copy that this one follows, if it does.
+fn followed() -> Option<&'static Runtime> {
+    other(WRITER.load(Ordering::Acquire))
+}
+
+/// Hurries the copy that this one follows: what this one has replaced is deferred there. Whether there is one.
+pub(crate) fn hurry_host() -> bool {
+    followed().map(|host| (host.hurry)()).is_some()
+}
+
+/// Whether the calling thread would wait for itself in the copy that this one follows.
+pub(crate) fn would_deadlock_in_host() -> bool {
+    followed().is_some_and(|host| (host.would_deadlock)())
+}
+
+impl Runtime {
+    /// See the field.
+    pub(crate) fn may_follow(&self, host: &'static Self) -> bool {
+        (self.may_follow)(host)
+    }
+
+    /// See the field.
+    pub(crate) fn begin_to_follow(&self, host: &'static Self) -> bool {
+        (self.follow)(host)
+    }
+
+    /// See the field.
+    pub(crate) fn commit(&self, changes: Vec<Change>) -> Outcome {
+        (self.commit)(changes)
+    }
+
+    /// See the field.
+    pub(crate) fn commit_with(&self, slot: &'static SlotCore, make: Make<'_>) -> Made {
+        (self.commit_with)(slot, make)
+    }
+
+    /// See the field.
+    pub(crate) fn link(&self, address: usize, from: &'static Self) -> Result<Linked, Refused> {
+        (self.link)(address, from)
+    }
+}
+
 extern "C" fn register_fork_here() {
-    crate::sys::fork::register();
+    super::register_fork();
 }
 extern "C" fn wait_for_readers_here() {
     reclaimer::wait_for_readers();
@@ -58,7 +184,7 @@ fn linked() -> Vec<&'static Runtime> {
 pub(crate) fn add(runtime: &'static Runtime) {
     (runtime.register_fork)();
     let mut linked = LINKED.lock();
-    if !linked.iter().any(|known| core::ptr::eq(*known, runtime)) {
+    if !linked.iter().any(|known| ptr::eq(*known, runtime)) {
         linked.push(runtime);
     }
 }

@@ -1,48 +1,81 @@
 //! Quiescence: when may something that was replaced be freed?
 //!
-//! [`record`] holds the algorithm of the per-call section and its argument; [`registry`] gives records to
-//! threads; [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop;
-//! [`reclaimer`] runs the grace periods.
+//! [`record`] holds the algorithm of sections and grace periods, and its argument; [`registry`] gives records to threads;
+//! [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop; [`reclaimer`]
+//! runs the grace periods. Where there are no records, off Linux, `crossbeam-epoch` stands in for the first two.
 
 pub(crate) mod guard;
 #[cfg(patched)]
 pub(crate) mod linked;
 pub(crate) mod reclaimer;
-#[cfg(patched)]
+#[cfg(asymmetric)]
 pub(crate) mod record;
-#[cfg(patched)]
+#[cfg(asymmetric)]
 mod registry;
-#[cfg(patched)]
+#[cfg(asymmetric)]
 pub(crate) mod section;
-#[cfg(not(patched))]
+#[cfg(not(asymmetric))]
 #[path = "pinned_section.rs"]
 pub(crate) mod section;
 
 pub use guard::{Guard, pin};
-pub use section::{Section, Sections, SlowSection, force_pinned_sections, sections};
+pub use section::{Section, Sections, force_pinned_sections, sections};
+
+/// Sections are of one kind: the name of those that once were the others.
+pub(crate) type SlowSection = Section;
 
 /// Whether a wait for a grace period would never end on the calling thread: it is inside a call or holds a
 /// guard, which the grace period waits for; or it is the reclaimer, or holds the writers' lock that the
-/// reclaimer needs.
+/// reclaimer needs; or it edits a chain, which a destructor that the reclaimer runs may wait to edit.
 pub(crate) fn would_deadlock() -> bool {
-    section::is_protected() || reclaimer::is_current() || crate::slot::commit::is_writing()
+    #[cfg(patched)]
+    if linked::would_deadlock_in_host() {
+        return true;
+    }
+    section::is_protected()
+        || reclaimer::is_current()
+        || crate::slot::commit::is_writing()
+        || crate::chain::is_editing()
 }
 
-/// How many threads have a record of their own.
+/// How many threads that have not ended have a record of their own.
 pub(crate) fn registered_threads() -> usize {
-    #[cfg(patched)]
+    #[cfg(asymmetric)]
     return registry::owned();
-    #[cfg(not(patched))]
+    #[cfg(not(asymmetric))]
     0
+}
+
+/// Readers, their grace periods and what waits for them, around a fork: after the gate is closed.
+#[cfg(target_os = "linux")]
+static AROUND_FORK: crate::sys::fork::Around =
+    crate::sys::fork::Around::new(1, before_fork, after_fork_in_parent, after_fork_in_child);
+
+/// Keeps what a child inherits of this right: before anything is replaced, deferred or linked.
+pub(crate) fn register_fork() {
+    crate::gated::register_fork();
+    #[cfg(target_os = "linux")]
+    crate::sys::fork::register(&AROUND_FORK);
+}
+
+#[cfg(target_os = "linux")]
+fn before_fork() {
+    reclaimer::before_fork();
+}
+
+#[cfg(target_os = "linux")]
+fn after_fork_in_parent() {
+    reclaimer::after_fork_in_parent();
 }
 
 /// In a forked child: other threads' sections and guards are gone, and the barrier is registered anew.
 #[cfg(target_os = "linux")]
 pub(crate) fn after_fork_in_child() {
-    #[cfg(patched)]
+    #[cfg(asymmetric)]
     {
-        registry::after_fork();
         crate::sys::barrier::register();
+        registry::after_fork();
+        section::after_fork();
     }
-    guard::after_fork_in_child();
+    reclaimer::after_fork_in_child();
 }

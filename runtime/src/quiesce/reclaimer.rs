@@ -3,30 +3,33 @@
 //! One background thread, started at the first retirement, takes whatever has been deferred, waits for one
 //! grace period on behalf of all of it, and runs it. Nobody has to call again for something to be freed.
 //!
-//! A grace period ends when both have passed:
-//!
-//! * every **guard** that was held when it began: `crossbeam-epoch` tells, by running a function deferred to
-//!   its collector;
-//! * every **per-call section** that was under way: the records tell (see [`super::record`]).
+//! A grace period ends when every section that was under way when it began is over, those of plain calls and those of guards
+//! alike: see [`super::record`].
 //!
 //! Deferred work may itself defer: settling a slot defers the release of its thunks.
 //!
 //! What is deferred is run behind the gate of [`crate::gated`], so that a fork finds it in the queue or done. The user's
 //! instances are dropped outside, in the order in which they were replaced.
+//!
+//! The allocator may itself be behind a slot, and replace what it finds there from inside an allocation. So nothing is allocated
+//! or freed, and no thread is started, while the queue's lock is held: what is added to it is made before, what is
+//! taken from it is freed after.
 
 use core::cell::Cell;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::collections::VecDeque;
+use std::collections::LinkedList;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lock::{Condvar, Mutex, MutexGuard, lock, wait};
 
-use super::{guard, section};
+use super::section;
 use crate::gated;
 use crate::installed::{Installed, drop_drained};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::backend::{Committed, finish};
+use crate::slot::commit::Writing;
 
 /// Something to be done when it is safe. It is done on the reclaimer's thread, outside any section.
 enum Deferred {
@@ -51,13 +54,13 @@ const RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Queue {
-    deferred: Vec<Deferred>,
+    deferred: LinkedList<Deferred>,
     /// In the grace period that is under way.
-    waiting: Vec<Deferred>,
+    waiting: LinkedList<Deferred>,
     /// Past their grace period, not yet run.
-    due: VecDeque<Deferred>,
+    due: LinkedList<Deferred>,
     /// Past their grace period, and nothing leads to them: to be drained in this order.
-    past: VecDeque<Arc<Installed>>,
+    past: LinkedList<std::vec::IntoIter<Arc<Installed>>>,
     /// Somebody waits: do not gather.
     urgent: bool,
     running: bool,
@@ -68,10 +71,10 @@ struct Queue {
 }
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue {
-    deferred: Vec::new(),
-    waiting: Vec::new(),
-    due: VecDeque::new(),
-    past: VecDeque::new(),
+    deferred: LinkedList::new(),
+    waiting: LinkedList::new(),
+    due: LinkedList::new(),
+    past: LinkedList::new(),
     urgent: false,
     running: false,
     idle: false,
@@ -101,54 +104,82 @@ pub(crate) fn defer_commit(commit: Committed) {
 }
 
 fn push(deferred: Deferred) {
+    let mut one = LinkedList::from([deferred]);
     let mut queue = lock(&QUEUE);
-    queue.deferred.push(deferred);
+    queue.deferred.append(&mut one);
     // A system call, which a writer in a hurry is spared while the reclaimer is awake.
     let wake = core::mem::take(&mut queue.idle);
-    let failed = ensure_running(&mut queue);
+    let start = is_to_be_started(&mut queue);
     drop(queue);
     if wake {
         WORK.notify_one();
     }
-    report(failed);
+    if start {
+        report(start_reclaimer());
+    }
 }
 
 /// Asks for grace periods now rather than soon, and waits until `done`, which some deferred work brings about. Whether
 /// it did before `deadline`.
 pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
     let mut queue = lock(&QUEUE);
+    let mut retry = None;
     while !done() {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return false;
         }
         queue.urgent = true;
-        let failed = ensure_running(&mut queue);
-        WORK.notify_one();
-        // Without a reclaimer, nobody wakes this thread: it tries again.
-        let retry = failed.is_some().then(|| now + RETRY);
-        queue.waiters += 1;
-        (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).min());
-        queue.waiters -= 1;
-        if failed.is_some() {
+        if retry.is_none_or(|retry| retry <= now) && is_to_be_started(&mut queue) {
             drop(queue);
+            let failed = start_reclaimer();
+            // Without a reclaimer, nobody wakes this thread: it tries again.
+            retry = failed.is_some().then(|| now + RETRY);
             report(failed);
+            // It may be done by now.
             queue = lock(&QUEUE);
+            continue;
         }
+        WORK.notify_one();
+        // It may have been deferred in the program that this library follows, whose reclaimer does not wake this thread.
+        #[cfg(patched)]
+        let elsewhere = super::linked::hurry_host();
+        #[cfg(not(patched))]
+        let elsewhere = false;
+        let look_again = elsewhere.then(|| now + GATHER);
+        queue.waiters += 1;
+        (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).chain(look_again).min());
+        queue.waiters -= 1;
     }
     true
 }
 
-/// Starts the reclaimer where there is none. Why that failed.
-fn ensure_running(queue: &mut Queue) -> Option<std::io::Error> {
-    if queue.running {
-        return None;
+/// Asks for a grace period now rather than soon.
+#[cfg(patched)]
+pub(crate) fn hurry() {
+    let mut queue = lock(&QUEUE);
+    queue.urgent = true;
+    let start = is_to_be_started(&mut queue);
+    drop(queue);
+    WORK.notify_one();
+    if start {
+        report(start_reclaimer());
     }
+}
+
+/// Whether the caller is to start the reclaimer, once it has given the lock back: there is none, and nobody else will.
+fn is_to_be_started(queue: &mut Queue) -> bool {
+    !core::mem::replace(&mut queue.running, true)
+}
+
+/// Why that failed.
+fn start_reclaimer() -> Option<std::io::Error> {
     // Before there is a thread that a child would not have.
-    #[cfg(target_os = "linux")]
-    crate::sys::fork::register();
+    super::register_fork();
     let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(run);
-    queue.running = spawned.is_ok();
+    if spawned.is_err() {
+        lock(&QUEUE).running = false;
+    }
     spawned.err()
 }
 
@@ -171,14 +202,15 @@ pub(crate) fn is_current() -> bool {
 
 fn run() {
     CURRENT.set(true);
+    while drain_next() {}
     loop {
         // Whatever is deferred is in the queue until it is run: a child that is forked meanwhile has it, too.
         wait_for_work();
         wait_for_grace_period();
         {
             let mut queue = lock(&QUEUE);
-            let past = core::mem::take(&mut queue.waiting);
-            queue.due.extend(past);
+            let mut past = core::mem::take(&mut queue.waiting);
+            queue.due.append(&mut past);
         }
         while run_next() {}
     }
@@ -187,30 +219,35 @@ fn run() {
 /// Does what is due next. Whether there was any.
 fn run_next() -> bool {
     {
+        let is_commit = matches!(lock(&QUEUE).due.front(), Some(Deferred::Commit(_)));
+        // While the writers' lock is waited for a fork may come: nothing has left the queue by then.
+        let writing = is_commit.then(Writing::begin).and_then(Result::ok);
         let _no_fork = gated::pass();
-        let mut commits = Vec::new();
-        let mut other = None;
-        {
+        let next = {
             let mut queue = lock(&QUEUE);
-            while other.is_none() && commits.len() < TOGETHER {
-                match queue.due.pop_front() {
-                    Some(Deferred::Commit(commit)) => commits.push(commit),
-                    Some(Deferred::Other(work)) => other = Some(work),
-                    None => break,
-                }
-            }
-        }
-        if commits.is_empty() && other.is_none() {
+            let commits =
+                queue.due.iter().take_while(|due| matches!(due, Deferred::Commit(_))).take(TOGETHER);
+            // What is neither is done alone.
+            let count = commits.count().max(1).min(queue.due.len());
+            let rest = queue.due.split_off(count);
+            core::mem::replace(&mut queue.due, rest)
+        };
+        if next.is_empty() {
             return false;
         }
+        let mut commits = Vec::new();
         let mut past = Vec::new();
+        for deferred in next {
+            match deferred {
+                Deferred::Commit(commit) => commits.push(commit),
+                Deferred::Other(work) => work(&mut past),
+            }
+        }
         if !commits.is_empty() {
-            finish(commits, &mut past);
+            finish(writing, commits, &mut past);
         }
-        if let Some(work) = other {
-            work(&mut past);
-        }
-        lock(&QUEUE).past.extend(past);
+        let mut past = LinkedList::from([past.into_iter()]);
+        lock(&QUEUE).past.append(&mut past);
     }
     while drain_next() {}
     true
@@ -218,15 +255,26 @@ fn run_next() -> bool {
 
 /// Drains until one is to be dropped, and drops that: those before it are dropped by then. Whether there was any.
 fn drain_next() -> bool {
-    let mut drained = 0;
     let mut instance = None;
     {
         let _no_fork = gated::pass();
+        let mut next = {
+            let mut queue = lock(&QUEUE);
+            let one = queue.past.len().min(1);
+            let rest = queue.past.split_off(one);
+            core::mem::replace(&mut queue.past, rest)
+        };
+        let Some(some) = next.front_mut() else { return false };
+        for one in some.by_ref().take(TOGETHER) {
+            instance = one.drain();
+            if instance.is_some() {
+                break;
+            }
+        }
         let mut queue = lock(&QUEUE);
-        while instance.is_none() && drained < TOGETHER {
-            let Some(next) = queue.past.pop_front() else { break };
-            instance = next.drain();
-            drained += 1;
+        if next.front().is_some_and(|some| some.len() != 0) {
+            next.append(&mut queue.past);
+            queue.past = core::mem::take(&mut next);
         }
         if queue.waiters != 0 {
             DONE.notify_all();
@@ -236,7 +284,7 @@ fn drain_next() -> bool {
     if let Some(instance) = instance {
         drop_drained(instance);
     }
-    drained != 0
+    true
 }
 
 fn wait_for_work() {
@@ -260,38 +308,39 @@ fn wait_for_work() {
 }
 
 thread_local! {
-    /// In the handlers of a fork: the lock, held from the first to the last.
-    static FORKING: Cell<Option<MutexGuard<'static, Queue>>> = const { Cell::new(None) };
+    /// In the handlers of a fork: the lock, held from the first to the last. Without a destructor: a fork may come in those of
+    /// other storage.
+    static FORKING: Cell<Option<ManuallyDrop<MutexGuard<'static, Queue>>>> = const { Cell::new(None) };
 }
 
 /// Keeps the reclaimer out until the fork is over.
 pub(crate) fn before_fork() {
-    FORKING.set(Some(lock(&QUEUE)));
+    FORKING.set(Some(ManuallyDrop::new(lock(&QUEUE))));
 }
 
 pub(crate) fn after_fork_in_parent() {
-    FORKING.set(None);
+    drop(FORKING.take().map(ManuallyDrop::into_inner));
 }
 
 /// The child has no reclaimer yet. What it has inherited waits for a grace period of its own.
 pub(crate) fn after_fork_in_child() {
-    let Some(mut queue) = FORKING.take() else { return };
-    let waiting = core::mem::take(&mut queue.waiting);
-    let due = core::mem::take(&mut queue.due);
-    queue.deferred.extend(waiting);
-    queue.deferred.extend(due);
+    let Some(mut queue) = FORKING.take().map(ManuallyDrop::into_inner) else { return };
+    let queue = &mut *queue;
+    queue.waiting.append(&mut queue.deferred);
+    queue.due.append(&mut queue.waiting);
+    queue.deferred.append(&mut queue.due);
     queue.running = false;
     queue.idle = false;
     queue.waiters = 0;
 }
 
-/// Waits until every guard and every section that was there at the call is gone.
+/// Waits until every section that was there at the call is over, guards' included.
 fn wait_for_grace_period() {
     if sabotage::is(Sabotage::NoQuiescence) {
         GRACE_PERIODS.fetch_add(1, Ordering::Relaxed);
         return;
     }
-    // W2 and W3 of `record`: everything deferred so far was made unreachable by stores before this.
+    // W2 of `record`: everything deferred so far was made unreachable by stores before this.
     section::heavy_barrier();
     wait_for_readers();
     #[cfg(patched)]
@@ -299,16 +348,11 @@ fn wait_for_grace_period() {
     GRACE_PERIODS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Waits until the sections and the guards of this copy of hotcall that are there at the call are gone. The caller has
+/// Waits until the sections of this copy of hotcall that are there at the call are over, guards' included. The caller has
 /// passed the heavy barrier.
 pub(crate) fn wait_for_readers() {
-    let mut sections = section::begin_phase();
     let mut pause = Backoff::new();
-    guard::wait_until_passed(|| pause.snooze());
-    let mut pause = Backoff::new();
-    while !sections.have_passed() {
-        pause.snooze();
-    }
+    section::wait_for_readers(|| pause.snooze());
 }
 
 /// Yields a few times, then sleeps longer and longer, up to a millisecond.

@@ -1,64 +1,226 @@
-//! All records: given to threads, taken back when they end, walked by the reclaimer.
+//! All records: given to threads, taken back when they have ended, walked by reclaimers.
 //!
-//! A thread may make its first call from a signal handler, or from inside the global allocator, and its last
-//! one from a destructor of its thread-local storage. So giving out a record takes no lock and no
-//! allocation: a claim is one compare-and-swap, further records come in pages from the system, and the
-//! end of a thread is told by a POSIX thread-specific key, whose destructors run after those of Rust.
+//! # Problem
 //!
-//! Invariants:
+//! A thread may make its first call from a signal handler that has interrupted `malloc`, or from inside the global allocator, and its
+//! last one from a destructor of its storage, whichever runs last. So giving out a record takes no lock and no allocation. And
+//! nothing tells when a thread has ended: a thread-specific key allocates past the 31st, its destructor is code that a plugin
+//! may take with it when it is unloaded, and no destructor is the last.
+//!
+//! # Idea
+//!
+//! A record's *owner* is a word: process, thread, generation. Nobody gives a record back. Who needs one looks, in this order:
+//!
+//! 1. for one whose owner has this thread's number: that was a thread that has ended, or this one, interrupted while it claimed it;
+//! 2. for one without an owner;
+//! 3. for those whose owner the system says does not exist any more;
+//! 4. for memory: a page of further records.
+//!
+//! Each is claimed by one compare-and-swap. The third asks the system once for each record, so it is done only where it is
+//! due: when it last freed less than a quarter, there must be a quarter more records before it is done again.
+//!
+//! A record has a few flags, each for one section at a time. A thread whose sections are more takes as many records again as it has,
+//! and links them into a ring. It looks for a free flag from where it found the last one: nested calls, and guards without number,
+//! find one at the first look, or the second.
+//!
+//! # Invariants
+//!
 //! 1. Blocks are only ever added to the list, and never freed: a `&'static Record` stays valid.
-//! 2. A record whose `owned` is true belongs to one live thread (or to nobody after a fork or an unclean
-//!    end, which costs a record and nothing else).
+//! 2. A record whose owner is not free is used by that thread alone: its flags and `next`. The generation changes with every
+//!    claim: a compare-and-swap that succeeds has not missed one.
+//! 3. A record changes hands only while all its flags are free. What a thread that has ended is still inside of is held for
+//!    ever: it has leaked a guard, or a coroutine in the middle of a call, and what these protect may be lent to threads that go on.
+//! 4. `CURSOR` is in a record that the calling thread owns, and so are all records of the ring that it is in. `FLAG` and
+//!    `FENCED` are among their flags, or the sentinel.
+//!
+//! A child that `fork` has made without hotcall's handlers (before anything was replaced) has the records of threads that it
+//! has not. Their owners name another process, so they are left alone.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use super::record::{FIRST_PHASE, Record};
+use super::record::{Flag, Phases};
 use crate::sabotage::{self, Sabotage};
+use crate::sys::thread::{self, Thread};
 
-const PER_BLOCK: usize = 31;
+/// So many that a record is two cachelines, which are often fetched together.
+const FLAGS: usize = 7;
+/// So many that a block is a page.
+const PER_BLOCK: usize = 30;
 
-struct Entry {
-    record: Record,
-    owned: AtomicBool,
+/// What a thread announces its sections in.
+#[repr(C, align(128))]
+pub(crate) struct Record {
+    flags: [Flag; FLAGS],
+    /// The next in the owner's ring. Null before there is an owner.
+    next: AtomicPtr<Record>,
 }
 
-impl Entry {
+impl Record {
     const fn new() -> Self {
-        Self { record: Record::new(), owned: AtomicBool::new(false) }
+        Self { flags: [const { Flag::new() }; FLAGS], next: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Whether its owner is inside nothing.
+    fn is_outside(&self) -> bool {
+        // Acquires what the owner's last sections have released.
+        self.flags.iter().all(|flag| flag.has_passed(u64::MAX))
+    }
+
+    fn next(&'static self) -> &'static Self {
+        // Relaxed: the owner's own.
+        let next = self.next.load(Ordering::Relaxed);
+        // SAFETY: null or from `link`, which takes a `&'static Self`.
+        unsafe { next.as_ref() }.unwrap_or(self)
+    }
+
+    /// The owner links `next` behind this one.
+    fn link(&self, next: &'static Self) {
+        self.next.store(ptr::from_ref(next).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// The owner's ring, from this one on.
+    fn ring(&'static self) -> impl Iterator<Item = &'static Self> {
+        let mut next = Some(self);
+        core::iter::from_fn(move || {
+            let record = next?;
+            let after = record.next();
+            next = (!ptr::eq(after, self)).then_some(after);
+            Some(record)
+        })
     }
 }
 
+#[repr(C)]
 struct Block {
-    entries: [Entry; PER_BLOCK],
+    /// Apart from the records: a claim looks at all of them.
+    owners: [AtomicU64; PER_BLOCK],
     next: AtomicPtr<Block>,
+    records: [Record; PER_BLOCK],
 }
 
 impl Block {
     const fn new() -> Self {
-        Self { entries: [const { Entry::new() }; PER_BLOCK], next: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            owners: [const { AtomicU64::new(NOBODY) }; PER_BLOCK],
+            next: AtomicPtr::new(ptr::null_mut()),
+            records: [const { Record::new() }; PER_BLOCK],
+        }
     }
 }
 
 static FIRST: Block = Block::new();
-static SENTINEL: Record = Record::sentinel();
-/// The phase that a record starts with. Partner: `claim` reads it after taking ownership.
-static PHASE: AtomicUsize = AtomicUsize::new(FIRST_PHASE);
-/// The POSIX key, plus one; 0 before it is made.
-static KEY: AtomicU32 = AtomicU32::new(0);
+static SENTINEL: Flag = Flag::sentinel();
+/// How many records there must be before it is asked again whose owners have ended.
+static REAP_FROM: AtomicUsize = AtomicUsize::new(0);
+/// The phases of all these records.
+pub(super) static PHASES: Phases = Phases::new();
+
+/// Where the thread found its last free flag.
+#[derive(Clone, Copy)]
+struct Cursor {
+    record: &'static Record,
+    index: usize,
+}
 
 thread_local! {
-    /// The thread's record, or the sentinel. A pointer, and no destructor, so that reading it is one load.
-    static RECORD: Cell<&'static Record> = const { Cell::new(&SENTINEL) };
+    /// The flag that the thread's fast path tries. A pointer, and no destructor, so that reading it is one load.
+    static FLAG: Cell<&'static Flag> = const { Cell::new(&SENTINEL) };
+    /// The flag that it tries next, where its sections have a fence.
+    static FENCED: Cell<&'static Flag> = const { Cell::new(&SENTINEL) };
+    /// `None` before the thread has a record.
+    static CURSOR: Cell<Option<Cursor>> = const { Cell::new(None) };
 }
 
-/// The calling thread's record; the sentinel where it has none.
+/// The flag that the calling thread's fast path tries.
 #[inline(always)]
-pub(crate) fn current() -> &'static Record {
-    RECORD.get()
+pub(crate) fn current() -> &'static Flag {
+    FLAG.get()
 }
+
+/// The flag that the calling thread's sections with a fence try.
+#[inline(always)]
+pub(crate) fn current_fenced() -> &'static Flag {
+    FENCED.get()
+}
+
+/// From now on, the calling thread's sections try this flag of its own: those with a fence, or those without.
+pub(crate) fn choose(flag: &'static Flag, fenced: bool) {
+    if fenced { &FENCED } else { &FLAG }.set(flag);
+}
+
+/// From now on, the calling thread's sections find out what they may use.
+pub(crate) fn choose_again() {
+    FLAG.set(&SENTINEL);
+    FENCED.set(&SENTINEL);
+}
+
+/// Whether the calling thread is in a section.
+pub(crate) fn is_inside() -> bool {
+    CURSOR.get().is_some_and(|cursor| cursor.record.ring().any(|record| !record.is_outside()))
+}
+
+/// A free flag of the calling thread's, which is given a record if it has none. `None` where the system has no memory for one.
+pub(crate) fn free_flag() -> Option<&'static Flag> {
+    loop {
+        let cursor = match CURSOR.get() {
+            Some(cursor) => cursor,
+            None => register()?,
+        };
+        let begin = cursor.record;
+        // The rest of this record, then the others, then the beginning of this one.
+        let here = (cursor.index..FLAGS).map(|index| Cursor { record: begin, index });
+        let others = begin.next().ring().take_while(|record| !ptr::eq(*record, begin)).chain([begin]);
+        let there = others.flat_map(|record| (0..FLAGS).map(move |index| Cursor { record, index }));
+        if let Some(found) = here.chain(there).find(|cursor| cursor.record.flags[cursor.index].is_free()) {
+            CURSOR.set(Some(found));
+            return Some(&found.record.flags[found.index]);
+        }
+        extend(begin)?;
+    }
+}
+
+/// Every flag of every record that any thread has had.
+pub(crate) fn flags() -> impl Iterator<Item = &'static Flag> {
+    entries().filter(|entry| !is_given_up(entry)).flat_map(|(_, record)| record.flags.iter())
+}
+
+fn is_given_up((owner, _): &(&AtomicU64, &Record)) -> bool {
+    sabotage::is(Sabotage::DeadGiveUp) && has_ended(owner.load(Ordering::Relaxed))
+}
+
+/// Who uses a record: the generation of the claim in 20 bits, the process and the thread in 22 each, which is what Linux has.
+mod owner {
+    use crate::sys::thread::Thread;
+
+    /// Of a record that is free, in its first generation.
+    pub(super) const NOBODY: u64 = 0;
+    const BITS: u32 = 22;
+    const MASK: u64 = (1 << BITS) - 1;
+
+    /// The thread claims a record that had this owner.
+    pub(super) fn claimed_by(before: u64, thread: Thread) -> u64 {
+        freed(before) | u64::from(thread.process) << BITS & MASK << BITS | u64::from(thread.number) & MASK
+    }
+
+    /// Nobody has it any more, or nobody yet.
+    pub(super) fn freed(before: u64) -> u64 {
+        ((before >> (2 * BITS)) + 1) << (2 * BITS)
+    }
+
+    pub(super) fn is_free(owner: u64) -> bool {
+        owner & (MASK << BITS | MASK) == 0
+    }
+
+    /// `None` where it is free.
+    pub(super) fn thread(owner: u64) -> Option<Thread> {
+        let field = |shift: u32| u32::try_from(owner >> shift & MASK).unwrap_or(0);
+        (!is_free(owner)).then(|| Thread { process: field(BITS), number: field(0) })
+    }
+}
+use owner::NOBODY;
 
 fn blocks() -> impl Iterator<Item = &'static Block> {
     let mut next = Some(&FIRST);
@@ -72,128 +234,190 @@ fn blocks() -> impl Iterator<Item = &'static Block> {
     })
 }
 
-fn entries() -> impl Iterator<Item = &'static Entry> {
-    blocks().flat_map(|block| block.entries.iter())
+fn entries() -> impl Iterator<Item = (&'static AtomicU64, &'static Record)> {
+    blocks().flat_map(|block| block.owners.iter().zip(&block.records))
 }
 
-/// Every record that any thread has had.
-pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
-    entries().map(|entry| &entry.record)
+fn has_ended(owner: u64) -> bool {
+    owner::thread(owner).is_some_and(|thread| thread.has_ended(thread::current().process))
 }
 
-/// How many threads have a record.
+/// How many threads have a record, and have not ended.
 pub(crate) fn owned() -> usize {
-    entries().filter(|entry| entry.owned.load(Ordering::Relaxed)).count()
+    let owned = |owner| !owner::is_free(owner) && !has_ended(owner);
+    entries().filter(|(owner, _)| owned(owner.load(Ordering::Relaxed))).count()
 }
 
-/// Begins a phase in every record, and in those yet to be claimed.
-pub(crate) fn begin_phase(phase: usize) {
-    // Before the records: a thread that claims one now either is walked over below or reads this.
-    PHASE.fetch_max(phase, Ordering::SeqCst);
-    for record in records() {
-        record.begin_phase(phase);
-    }
-}
-
-/// Gives the calling thread a record. `None` where the system has no memory for one.
+/// Gives the calling thread its first record.
 #[cold]
-pub(crate) fn register() -> Option<&'static Record> {
-    let record = claim()?;
-    RECORD.set(record);
-    let key = key()?;
-    // SAFETY: `key` was made by `pthread_key_create`; the value is a pointer that the destructor ignores
-    // beyond its not being null.
-    unsafe { libc::pthread_setspecific(key, ptr::from_ref(record).cast()) };
-    Some(record)
-}
-
-/// Makes the calling thread one without a record; it is given one, or a pin, at its next call.
-pub(crate) fn forget_current() {
-    let record = current();
-    if !ptr::eq(record, &SENTINEL) && record.state() == super::record::OUTSIDE {
-        thread_ends(ptr::from_ref(record).cast_mut().cast());
-    }
-}
-
-fn claim() -> Option<&'static Record> {
+fn register() -> Option<Cursor> {
     if sabotage::is(Sabotage::UnlistedSections) {
-        return Some(Box::leak(Box::new(Record::new())));
+        let cursor = Cursor { record: Box::leak(Box::new(Record::new())), index: 0 };
+        CURSOR.set(Some(cursor));
+        return Some(cursor);
     }
+    if sabotage::is(Sabotage::NoRecords) {
+        return None;
+    }
+    let thread = thread::current();
     loop {
-        for entry in entries() {
-            // Acquire, partner of the Release in `release`: the former owner is done with it.
-            let claimed = entry.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-            if claimed.is_ok() {
-                return Some(&entry.record);
+        let (owner, record, claimed) = claim(thread, true)?;
+        record.link(record);
+        // A signal handler may have come in the meantime, and have claimed the same one, or another.
+        if let Some(known) = CURSOR.get() {
+            if !ptr::eq(known.record, record) {
+                let _ = owner.compare_exchange(
+                    claimed,
+                    owner::freed(claimed),
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
+            }
+            return Some(known);
+        }
+        let cursor = Cursor { record, index: 0 };
+        CURSOR.set(Some(cursor));
+        // It may have forked, and the child has taken away what nobody seemed to use.
+        if owner.load(Ordering::Relaxed) == claimed {
+            return Some(cursor);
+        }
+        CURSOR.set(None);
+    }
+}
+
+/// All flags of the ring are taken: it gets as many records again. A signal handler that comes meanwhile may do the same; what it
+/// added may fall out of the ring, which costs a record until the thread ends, and nothing else: the handler's sections are over.
+#[cold]
+fn extend(begin: &'static Record) -> Option<()> {
+    let thread = thread::current();
+    let mut wanted = begin.ring().count();
+    let add = |record: &'static Record| {
+        record.link(begin.next());
+        begin.link(record);
+    };
+    while wanted >= PER_BLOCK {
+        grow(owner::claimed_by(NOBODY, thread))?.records.iter().for_each(add);
+        wanted -= PER_BLOCK;
+    }
+    for _ in 0..wanted {
+        let (_, record, _) = claim(thread, false)?;
+        add(record);
+    }
+    Some(())
+}
+
+type Claimed = (&'static AtomicU64, &'static Record, u64);
+
+/// Makes the thread the owner of a record whose flags are free. Its `first` may be one that has its number already.
+fn claim(thread: Thread, first: bool) -> Option<Claimed> {
+    loop {
+        let mut free = None;
+        for (owner, record) in entries() {
+            // Acquire, partner of the Release in `change_hands`: as below.
+            let before = owner.load(Ordering::Acquire);
+            if owner::is_free(before) {
+                free = free.or(Some((owner, record, before)));
+            } else if first
+                && owner::thread(before) == Some(thread)
+                && let Some(claimed) = change_hands(owner, record, before, owner::claimed_by(before, thread))
+            {
+                return Some(claimed);
             }
         }
-        grow()?;
+        match free {
+            Some((owner, record, before)) => {
+                let claimed = change_hands(owner, record, before, owner::claimed_by(before, thread));
+                if claimed.is_some() {
+                    return claimed;
+                }
+            }
+            None => make_room(thread)?,
+        }
     }
 }
 
-fn grow() -> Option<()> {
-    let block = crate::sys::memory::pages(size_of::<Block>())?.cast::<Block>();
+/// Invariants 2 and 3. The caller knows that the owner of `before` does not exist.
+fn change_hands(
+    owner: &'static AtomicU64,
+    record: &'static Record,
+    before: u64,
+    after: u64,
+) -> Option<Claimed> {
+    // Acquires what the former owner's last sections have released, so that whoever sees the next owner's end has seen them.
+    if !record.is_outside() {
+        return None;
+    }
+    owner
+        .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
+        .is_ok()
+        .then_some((owner, record, after))
+}
+
+/// Frees the records of threads that have ended, or adds some.
+fn make_room(thread: Thread) -> Option<()> {
+    let total = blocks().count() * PER_BLOCK;
+    // Relaxed: a hint.
+    if total >= REAP_FROM.load(Ordering::Relaxed) {
+        let freed = entries().filter(|(owner, record)| reap(owner, record, thread)).count();
+        if freed * 4 >= total {
+            return Some(());
+        }
+        REAP_FROM.store(total + total / 4, Ordering::Relaxed);
+        if freed != 0 {
+            return Some(());
+        }
+    }
+    grow(NOBODY).map(drop)
+}
+
+fn reap(owner: &'static AtomicU64, record: &'static Record, caller: Thread) -> bool {
+    let before = owner.load(Ordering::Acquire);
+    let ended = sabotage::is(Sabotage::ReapsTheLiving)
+        || owner::thread(before).is_some_and(|thread| thread.has_ended(caller.process));
+    !owner::is_free(before) && ended && change_hands(owner, record, before, owner::freed(before)).is_some()
+}
+
+/// Adds a block whose records have this owner.
+fn grow(owner: u64) -> Option<&'static Block> {
+    let block = crate::sys::pages::pages(size_of::<Block>())?.cast::<Block>();
     // SAFETY: `pages` gave writable memory of this size, page-aligned, that nobody else knows.
     unsafe { block.write(Block::new()) };
     // SAFETY: as above, and just initialised.
-    let fresh = unsafe { block.as_ref() };
+    let fresh: &'static Block = unsafe { block.as_ref() };
+    fresh.owners.iter().for_each(|word| word.store(owner, Ordering::Relaxed));
     let mut last = &FIRST;
     loop {
         let swap =
             last.next.compare_exchange(ptr::null_mut(), block.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
         match swap {
-            Ok(_) => break,
+            Ok(_) => return Some(fresh),
             // SAFETY: invariant 1; a failed swap of null gives a pointer that is not null.
             Err(other) => last = unsafe { NonNull::new(other)?.as_ref() },
         }
     }
-    // A `begin_phase` under way either walks over the block, now that it is linked, or is seen here.
-    let phase = PHASE.load(Ordering::SeqCst);
-    for entry in &fresh.entries {
-        entry.record.begin_phase(phase);
-    }
-    Some(())
 }
 
-extern "C" fn thread_ends(record: *mut libc::c_void) {
-    RECORD.set(&SENTINEL);
-    let owned = entries().find(|entry| ptr::eq(ptr::from_ref(&entry.record).cast(), record));
-    if let Some(entry) = owned {
-        entry.record.abandon();
-        // Release, partner of the Acquire in `claim`.
-        entry.owned.store(false, Ordering::Release);
-    }
-}
-
-fn key() -> Option<libc::pthread_key_t> {
-    // Acquire/Release below: only the number itself is published.
-    let known = KEY.load(Ordering::Acquire);
-    if known != 0 {
-        return Some(known - 1);
-    }
-    let mut key = 0;
-    // SAFETY: `key` is a valid place; `thread_ends` has the signature asked for and lives for ever.
-    let refused = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) };
-    if refused != 0 {
-        return None;
-    }
-    match KEY.compare_exchange(0, key + 1, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => Some(key),
-        Err(other) => {
-            // SAFETY: the key made above, which no thread has used.
-            unsafe { libc::pthread_key_delete(key) };
-            Some(other - 1)
-        }
-    }
-}
-
-/// In a forked child, only the calling thread lives on: the others are inside nothing.
+/// In a forked child, only the calling thread lives on: the others are inside nothing, and what it is inside of it stays in.
 pub(crate) fn after_fork() {
-    let own = current();
-    for entry in entries() {
-        if !ptr::eq(&entry.record, own) {
-            entry.record.abandon();
-            entry.owned.store(false, Ordering::Release);
+    let thread = thread::current();
+    let own = CURSOR.get().and_then(|cursor| {
+        let entry = entries().find(|(_, record)| ptr::eq(*record, cursor.record));
+        owner::thread(entry?.0.load(Ordering::Relaxed))
+    });
+    for (owner, record) in entries() {
+        let before = owner.load(Ordering::Relaxed);
+        if owner::is_free(before) {
+            continue;
+        }
+        if owner::thread(before) == own {
+            owner.store(owner::claimed_by(before, thread), Ordering::Relaxed);
+        } else {
+            record.flags.iter().for_each(Flag::leave);
+            owner.store(owner::freed(before), Ordering::Relaxed);
         }
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -1,33 +1,29 @@
-//! The section that every plain call runs in, and how a thread chooses between its two kinds.
+//! The section that every plain call runs in and every guard holds, and how a thread chooses between its two kinds.
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 
-use super::guard::{self, Guard};
-use super::linked;
-use super::record::{OUTSIDE, Record, UNREGISTERED};
+use super::record::Flag;
 use super::registry;
+use crate::sabotage::{self, Sabotage};
 use crate::sys::barrier;
 
-/// How plain calls of a thread are protected.
+/// How plain calls and guards of a thread are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sections {
     /// Two plain stores to the thread's record; who replaces pays with `membarrier`.
     Asymmetric,
-    /// An epoch pin around each call: where the system has no `membarrier`, and in the portable backend.
+    /// A full fence at each beginning: where the system has no `membarrier`; and on systems other than Linux, where it is
+    /// that of an epoch pin.
     ///
-    /// A signal handler may not call slots then: it may have interrupted a pin of its own thread half-way.
+    /// Elsewhere than on Linux, a signal handler may not call slots: it may have interrupted a pin of its own thread half-way.
     Pinned,
 }
 
-/// Counts what has been retargeted where no barrier reaches other threads: they serialise themselves.
-static CODE_VERSION: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
     static FORCED: Cell<bool> = const { Cell::new(false) };
-    static SEEN_VERSION: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Which kind of section the calling thread's next plain call takes.
@@ -40,157 +36,201 @@ pub fn sections() -> Sections {
     if FORCED.get() || !barrier::is_available() { Sections::Pinned } else { Sections::Asymmetric }
 }
 
-/// Forces the calling thread's plain calls into pinned sections, or lets it choose again.
+/// Forces the calling thread's sections to be pinned ones, or lets it choose again.
 ///
-/// Both kinds are always waited for, so threads may differ. For tests and comparisons.
+/// Both kinds are always waited for, so threads may differ, and a thread may change its mind inside a call. For tests and
+/// comparisons.
 pub fn force_pinned_sections(force: bool) {
     FORCED.set(force);
-    registry::forget_current();
+    registry::choose_again();
 }
 
 /// While it lives, nothing that the thread finds in a slot is freed. Not `Send`.
 ///
-/// The common case, small enough to be inlined at every call: a thread that has a record, and is outside.
+/// Sections of a thread nest, and overlap, and end in any order.
+///
+/// Invariant: `flag` is one of the thread's own, in which this section was announced and no other is; or it is [`NOWHERE`].
 pub struct Section {
-    record: &'static Record,
+    flag: &'static Flag,
     not_send: PhantomData<*const ()>,
 }
 
+/// The flag of sections for which the system had no memory. Nobody looks at it.
+static NOWHERE: Flag = Flag::new();
+
+/// There has been such a section: when it is over, nobody knows, so that no grace period ends any more.
+static EXHAUSTED: AtomicBool = AtomicBool::new(false);
+
 impl Section {
-    /// Begins an outermost section. `None` where it takes a [`SlowSection`]: in a nested call, in a thread's
-    /// first one, and where sections are pinned.
+    /// Begins a section. Small enough to be inlined at every call.
     #[inline(always)]
-    pub(crate) fn enter() -> Option<Self> {
-        let record = registry::current();
-        if record.state() != OUTSIDE {
-            return None;
+    pub(crate) fn enter() -> Self {
+        let flag = registry::current();
+        if !flag.is_free() {
+            return Self::enter_slowly();
         }
-        Some(Self::begin(record))
+        flag.enter();
+        Self::announced(flag)
     }
 
-    /// The record is the calling thread's, and outside.
     #[inline(always)]
-    fn begin(record: &'static Record) -> Self {
-        record.enter();
-        Self { record, not_send: PhantomData }
+    fn announced(flag: &'static Flag) -> Self {
+        Self { flag, not_send: PhantomData }
+    }
+
+    /// The flag is taken; or the thread has no record yet, or is not to use it without a fence.
+    #[cold]
+    #[inline(never)]
+    fn enter_slowly() -> Self {
+        let flag = registry::current_fenced();
+        if flag.is_free() {
+            return Self::enter_fenced(flag);
+        }
+        Self::enter_elsewhere()
+    }
+
+    #[inline]
+    fn enter_fenced(flag: &'static Flag) -> Self {
+        flag.enter_fenced();
+        stale::serialise();
+        Self::announced(flag)
+    }
+
+    #[inline(never)]
+    fn enter_elsewhere() -> Self {
+        let fenced = sections() == Sections::Pinned;
+        let Some(flag) = registry::free_flag() else { return Self::unannounced() };
+        registry::choose(flag, fenced);
+        if fenced {
+            return Self::enter_fenced(flag);
+        }
+        flag.enter();
+        Self::announced(flag)
+    }
+
+    #[cold]
+    fn unannounced() -> Self {
+        // Partner of the load in `wait_for_readers`, which follows a fence, too.
+        EXHAUSTED.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        stale::serialise();
+        Self::announced(&NOWHERE)
     }
 }
 
 impl Drop for Section {
     #[inline(always)]
     fn drop(&mut self) {
-        self.record.leave();
+        self.flag.leave();
     }
 }
 
-/// A section of any kind.
-pub struct SlowSection {
-    /// What is to be undone at its end.
-    _end: End,
-}
-
-#[allow(dead_code, reason = "held for their drop")]
-enum End {
-    Outermost(Section),
-    Nested,
-    Pinned(Guard),
-}
-
-impl SlowSection {
-    /// Begins a section.
-    #[inline]
-    pub(crate) fn enter() -> Self {
-        // Looked at once: between two looks, a signal handler that calls a slot may give the thread its record,
-        // and what had none at the first look would pass for a nested call at the second.
-        let record = registry::current();
-        let end = match record.state() {
-            OUTSIDE => End::Outermost(Section::begin(record)),
-            UNREGISTERED => Self::first(),
-            _ => End::Nested,
-        };
-        Self { _end: end }
-    }
-
-    #[cold]
-    fn first() -> End {
-        let asymmetric = sections() == Sections::Asymmetric;
-        match asymmetric.then(registry::register).flatten() {
-            // A signal that came after the registration has ended its own section by now.
-            Some(record) => End::Outermost(Section::begin(record)),
-            None => End::Pinned(guard::pin()),
-        }
-    }
+/// In a forked child: it may be refused the barrier that its parent had.
+pub(crate) fn after_fork() {
+    registry::choose_again();
 }
 
 /// Whether the calling thread is inside a call or holds a guard: then it must not wait for a grace period.
 pub(crate) fn is_protected() -> bool {
-    is_protected_here() || linked::is_protected()
+    #[cfg(patched)]
+    if super::linked::is_protected() {
+        return true;
+    }
+    is_protected_here()
 }
 
 /// The same, as far as this copy of hotcall knows.
 pub(crate) fn is_protected_here() -> bool {
-    let state = registry::current().state();
-    (state != OUTSIDE && state != UNREGISTERED) || guard::is_pinned()
+    // Where nothing is freed any more, a wait would never end either.
+    registry::is_inside() || EXHAUSTED.load(Ordering::Relaxed)
 }
 
-/// After code was written: every running thread passes a full barrier and drops what it has prefetched.
+/// After something was made unreachable, or code was written: every running thread passes a full barrier and, where calls are
+/// patched, drops what it has prefetched.
 ///
-/// Without `membarrier`, pinned threads do so themselves: see [`serialise_if_stale`].
+/// Without `membarrier`, only this thread passes one, and the others do as they begin sections.
 pub(crate) fn heavy_barrier() {
     if barrier::is_available() {
         barrier::heavy();
     } else {
-        code_written();
-        linked::code_written();
+        fence(Ordering::SeqCst);
+        stale::code_written();
+        #[cfg(patched)]
+        super::linked::code_written();
     }
 }
 
 /// Whether [`heavy_barrier`] reaches other threads at once.
+#[cfg(patched)]
 pub(crate) fn has_barrier() -> bool {
     barrier::is_available()
 }
 
-/// Pinned sections that begin from now on serialise their cores first.
-pub(crate) fn code_written() {
-    // SeqCst, partner of the load in `serialise_if_stale`.
-    CODE_VERSION.fetch_add(1, Ordering::SeqCst);
-}
+#[cfg(patched)]
+pub(crate) use stale::code_written;
+pub(crate) use stale::serialise as serialise_if_stale;
 
-/// Where no `membarrier` is to be had: serialises the calling core if code was written since it last did.
-///
-/// Called after a pin, so that a section that begins after a retarget runs the new target.
-#[inline]
-pub(crate) fn serialise_if_stale() {
-    if !barrier::is_available() {
-        // SeqCst, partner of the increment in `heavy_barrier`.
-        let version = CODE_VERSION.load(Ordering::SeqCst);
-        let seen = SEEN_VERSION.replace(version);
-        if seen != version {
-            crate::arch::serialise();
+/// Where no `membarrier` is to be had: a thread serialises its core if code was written since it last did.
+#[cfg(patched)]
+mod stale {
+    use core::cell::Cell;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::sys::barrier;
+
+    /// Counts what has been retargeted where no barrier reaches other threads.
+    static CODE_VERSION: AtomicUsize = AtomicUsize::new(0);
+
+    thread_local! {
+        static SEEN_VERSION: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Sections that begin from now on serialise their cores first.
+    pub(crate) fn code_written() {
+        // SeqCst, partner of the load in `serialise`.
+        CODE_VERSION.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Called when a section has begun, so that it runs the new target if it began after the retarget.
+    #[inline]
+    pub(crate) fn serialise() {
+        if !barrier::is_available() {
+            // SeqCst, partner of the increment in `code_written`.
+            let version = CODE_VERSION.load(Ordering::SeqCst);
+            let seen = SEEN_VERSION.replace(version);
+            if seen != version {
+                crate::arch::serialise();
+            }
         }
     }
 }
 
-/// The sections that a grace period waits for.
-pub(crate) struct Passing {
-    phase: usize,
-    waiting: Vec<&'static Record>,
+/// No code is written in the portable backend.
+#[cfg(not(patched))]
+mod stale {
+    pub(crate) fn code_written() {}
+    #[inline(always)]
+    pub(crate) fn serialise() {}
 }
 
-/// W3 of [`super::record`]: begins a phase. A reclaimer calls it, its own or that of a linked runtime, after a heavy
-/// barrier.
-pub(crate) fn begin_phase() -> Passing {
-    static LAST: AtomicUsize = AtomicUsize::new(super::record::FIRST_PHASE);
-    let phase = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-    registry::begin_phase(phase);
-    Passing { phase, waiting: registry::records().collect() }
-}
-
-impl Passing {
-    /// W4 of [`super::record`]: whether each record has once shown that the old calls are over.
-    pub(crate) fn have_passed(&mut self) -> bool {
-        let phase = self.phase;
-        self.waiting.retain(|record| !record.has_passed(phase));
-        self.waiting.is_empty()
+/// W3 and W4 of [`super::record`]: waits until every section that is there now is over; `pause` is called between looks.
+/// The caller has passed the heavy barrier.
+pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
+    // Partner of the fences of sections that have one.
+    fence(Ordering::SeqCst);
+    while EXHAUSTED.load(Ordering::SeqCst) {
+        pause();
+    }
+    let phase = registry::PHASES.next();
+    let mut waiting: Vec<_> = registry::flags().filter(|flag| !flag.has_passed(phase)).collect();
+    if !sabotage::is(Sabotage::OnePhase) {
+        waiting.iter().for_each(|flag| flag.raise(phase));
+    }
+    loop {
+        waiting.retain(|flag| !flag.has_passed(phase));
+        if waiting.is_empty() {
+            return;
+        }
+        pause();
     }
 }

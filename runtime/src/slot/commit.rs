@@ -5,16 +5,18 @@
 //! replaced and defers its release past a grace period.
 
 use core::cell::Cell;
-use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::SlotCore;
 use super::backend::Writer;
 use super::inspect::News;
+use crate::drain;
 use crate::error::Error;
-use crate::gated::{Gated, GatedGuard};
-use crate::installed::{Installed, RETIRED};
+use crate::gated::{self, Gated, GatedGuard};
+use crate::installed::Installed;
 use crate::instance::RawInstance;
+#[cfg(patched)]
+use crate::quiesce::linked;
 
 /// What one slot is to hold.
 #[derive(Debug)]
@@ -57,8 +59,7 @@ impl Writing {
     ///
     /// [`Error::Reentrant`] where this very thread is writing.
     pub(crate) fn begin() -> Result<Self, Error> {
-        #[cfg(target_os = "linux")]
-        crate::sys::fork::register();
+        crate::quiesce::register_fork();
         if WRITING.replace(true) {
             return Err(Error::Reentrant);
         }
@@ -85,33 +86,6 @@ impl Drop for Writing {
     }
 }
 
-/// In the handlers of a fork. Other writers are kept out: see [`crate::gated`].
-#[cfg(target_os = "linux")]
-pub(crate) fn before_fork() {
-    with_locked_writer(Writer::before_fork);
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_parent() {
-    with_locked_writer(Writer::after_fork_in_parent);
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn after_fork_in_child() {
-    with_locked_writer(Writer::after_fork_in_child);
-}
-
-#[cfg(target_os = "linux")]
-fn with_locked_writer(work: impl FnOnce(&mut Writer)) {
-    match Writing::begin() {
-        Ok(mut writing) => work(&mut writing),
-        // SAFETY: this thread has the lock, and is inside the closure of `replace_with`, which it called without
-        // using the writer: nobody touches it until that returns.
-        #[allow(unsafe_code)]
-        Err(_) => work(unsafe { &mut *WRITER.data_ptr() }),
-    }
-}
-
 /// Commits one change.
 pub(crate) fn commit_one(change: Change) -> Result<Arc<Installed>, (Error, RawInstance)> {
     match commit(vec![change]) {
@@ -128,11 +102,28 @@ pub(crate) fn commit_with(
     slot: &'static SlotCore,
     make: impl FnOnce(&Arc<Installed>) -> RawInstance,
 ) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
+    let mut make = Some(make);
+    let mut made = |old: &Arc<Installed>| match make.take() {
+        Some(make) => make(old),
+        None => unreachable!("a commit makes one instance"),
+    };
+    #[cfg(patched)]
+    if let Some(host) = linked::host() {
+        return host.commit_with(slot, &mut made);
+    }
+    commit_with_here(slot, &mut made)
+}
+
+/// The same, by this copy of hotcall.
+pub(crate) fn commit_with_here(
+    slot: &'static SlotCore,
+    make: &mut dyn FnMut(&Arc<Installed>) -> RawInstance,
+) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
     let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
     let mut writing = Writing::begin().map_err(|error| (error, None))?;
     slot.check_is_own().map_err(|error| (error, None))?;
     let old = slot.installed();
-    let change = Change::new(slot, make(&old));
+    let change = Change::new(slot, gated::rest(|| make(&old)));
     let result = commit_locked(&mut writing, vec![change]);
     let news = writing.news();
     drop(writing);
@@ -146,8 +137,17 @@ pub(crate) fn commit_with(
 /// What was replaced, in the order of the changes; or the reason and the changes, none of which took effect.
 pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Vec<Change>)>;
 
-/// Commits many changes: all of them, or none.
+/// Commits many changes: all of them, or none. Where this copy of hotcall follows another, that commits them.
 pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
+    #[cfg(patched)]
+    if let Some(host) = linked::host() {
+        return host.commit(changes);
+    }
+    commit_here(changes)
+}
+
+/// The same, by this copy of hotcall.
+pub(crate) fn commit_here(changes: Vec<Change>) -> Outcome {
     let _span =
         tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
     let mut writing = match Writing::begin() {
@@ -162,10 +162,12 @@ pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
 }
 
 fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
-    let count = changes.len();
+    let count = changes.len() as u64;
+    // Before it can be freed: nobody sees more freed than retired.
+    drain::retired(count);
     let result = writing.commit(changes);
-    if result.is_ok() {
-        RETIRED.fetch_add(count as u64, Ordering::Relaxed);
+    if result.is_err() {
+        drain::not_retired(count);
     }
     result
 }
@@ -174,8 +176,8 @@ fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
 fn report(outcome: &Outcome, news: &[News]) {
     for one in news {
         match one {
-            News::StubsMapped { image, start, length } => {
-                tracing::debug!(target: "hotcall::arena", image, start, length, "stub pages are mapped from a memfd");
+            News::PagesMapped { image, start, length } => {
+                tracing::debug!(target: "hotcall::arena", image, start, length, "pages with calls are mapped from a memfd");
             }
             News::ArenaGrew { start, length, chunks } => {
                 tracing::debug!(target: "hotcall::arena", start, length, chunks, "arena created");

@@ -96,7 +96,7 @@ impl<D: Function> Slot<D> {
         D: MaybeEmpty,
     {
         let _section = SlowSection::enter();
-        self.core.current().1.type_id() == core::any::TypeId::of::<D::Empty>()
+        self.core.current().1.is::<D::Empty>()
     }
 }
 

@@ -1,29 +1,33 @@
 //! What a backend says of itself, for [`stats`](crate::stats) and for tests.
 
 /// How much code memory is in use, and for what.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) in_place: u64,
     pub(crate) regions: usize,
     pub(crate) slots: usize,
     pub(crate) sites: usize,
     pub(crate) callers: usize,
+    /// Calls that are left alone, by why.
+    #[cfg(patched)]
+    pub(crate) kept: Vec<(crate::arch::Kept, usize)>,
+    pub(crate) bytes_remapped: usize,
     pub(crate) thunks: usize,
     pub(crate) trampolines: usize,
     pub(crate) code_bytes_mapped: usize,
     pub(crate) code_bytes_used: usize,
 }
 
-/// A stub, caller, thunk or trampoline in executable memory, as the runtime believes it to be.
+/// A cell, call, thunk or trampoline, as the runtime believes it to be.
 ///
 /// For tests that disassemble what was emitted.
 #[derive(Clone, Debug)]
 pub struct Emitted {
-    /// What it is: `stub`, `caller`, `thunk` or `trampoline`.
+    /// What it is: `cell`, `call`, `thunk` or `trampoline`.
     pub kind: &'static str,
     /// The slot it serves; empty for a trampoline, which may serve many.
     pub slot: &'static str,
-    /// Where its first instruction is; for a stub or a caller, that of the branch.
+    /// Where its first instruction is, or its pointer.
     pub address: usize,
     /// Its length in bytes.
     pub length: usize,
@@ -37,8 +41,8 @@ pub struct Emitted {
 #[derive(Clone, Debug)]
 #[cfg_attr(not(patched), allow(dead_code, reason = "the portable backend has no code memory"))]
 pub(crate) enum News {
-    /// An image's stub pages were mapped from a memfd.
-    StubsMapped { image: String, start: usize, length: usize },
+    /// Pages of an image, with calls on them, were mapped from a memfd.
+    PagesMapped { image: String, start: usize, length: usize },
     /// A heap of code memory grew.
     ArenaGrew { start: usize, length: usize, chunks: usize },
 }

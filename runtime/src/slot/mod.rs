@@ -25,6 +25,7 @@ mod bound;
 pub(crate) mod commit;
 mod control;
 mod function;
+pub(crate) mod identity;
 pub(crate) mod inspect;
 mod lock;
 mod methods;
@@ -37,6 +38,7 @@ pub use bound::{Bound, SharedAccess, SoleAccess, Within};
 pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
+pub use identity::Identity;
 use lock::SlotLock;
 pub use lock::{LockError, Locked, ReadLocked};
 pub use methods::{DefaultCell, Handle};
@@ -55,6 +57,9 @@ pub unsafe trait Definition: Sized + 'static {
     /// The slot's name, with its module's path.
     const NAME: &'static str;
 
+    /// Which declaration this is, in whichever image.
+    const IDENTITY: Identity;
+
     /// The code of the implementor that the slot begins with.
     const TABLE: &'static Table;
 
@@ -64,7 +69,10 @@ pub unsafe trait Definition: Sized + 'static {
     /// Another like it, for a slot whose default cannot come back.
     fn fresh() -> Instance<Self::Interface>;
 
-    /// The static's core. Also the slot's identity in the image's records of stubs.
+    /// The static, or the slot that it derefs to.
+    fn slot() -> &'static Slot<Self>;
+
+    /// The static's core. Also the slot's identity in the image's records.
     extern "C" fn core() -> &'static SlotCore;
 }
 
@@ -115,7 +123,20 @@ pub unsafe trait Definition: Sized + 'static {
 pub struct Slot<D: Definition> {
     core: SlotCore,
     lock: SlotLock,
+    cells: <D::Interface as Stubs<D>>::Cells,
     definition: PhantomData<fn() -> D>,
+}
+
+/// For `#[dispatch]`: the cell of a method, of which the slot's interface has that many.
+#[doc(hidden)]
+#[inline(always)]
+#[must_use]
+pub fn cell_of<D: Definition>(method: usize) -> &'static backend::CodeCell {
+    &D::slot().cells.as_ref()[method]
+}
+
+fn cells_of<D: Definition>() -> &'static [backend::CodeCell] {
+    D::slot().cells.as_ref()
 }
 
 impl<D: Definition> Slot<D> {
@@ -129,9 +150,13 @@ impl<D: Definition> Slot<D> {
     pub const unsafe fn __new<T: Sync + 'static>(default: &'static T) -> Self {
         let data = NonNull::from_ref(default).cast();
         let description = const { &<D::Interface as Interface>::DESCRIPTION };
-        let stubs = <D::Interface as Stubs<D>>::STUBS;
-        let core = SlotCore::new(D::NAME, description, data, D::TABLE, stubs, D::Interface::EXCLUSIVE);
-        Self { core, lock: SlotLock::new(), definition: PhantomData }
+        let identity = const { &D::IDENTITY };
+        let defaults = <D::Interface as Stubs<D>>::DEFAULTS;
+        let exclusive = D::Interface::EXCLUSIVE;
+        let core =
+            SlotCore::new(D::NAME, identity, description, data, D::TABLE, defaults, cells_of::<D>, exclusive);
+        let cells = <D::Interface as Stubs<D>>::CELLS;
+        Self { core, lock: SlotLock::new(), cells, definition: PhantomData }
     }
 
     /// For `#[slot]`, which does not know whether the static is the slot or holds it.
@@ -148,7 +173,7 @@ impl<D: Definition> Slot<D> {
         &self.core
     }
 
-    /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
+    /// For `#[dispatch]`: begins the section of a plain call.
     ///
     /// # Safety
     ///
@@ -156,20 +181,8 @@ impl<D: Definition> Slot<D> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[cfg_attr(debug_assertions, inline)]
-    pub unsafe fn __enter(&self) -> Option<Entered<'_, D, Section>> {
-        let section = Section::enter()?;
-        Some(Entered { section, bound: Within::new(&self.core) })
-    }
-
-    /// For `#[dispatch]`: begins the section of a plain call.
-    ///
-    /// # Safety
-    ///
-    /// As for `__enter`.
-    #[doc(hidden)]
-    pub unsafe fn __enter_slowly(&self) -> Entered<'_, D, SlowSection> {
-        let section = SlowSection::enter();
-        Entered { section, bound: Within::new_where_fetches_may_be_stale(&self.core) }
+    pub unsafe fn __enter(&self) -> Entered<'_, D> {
+        Entered { section: Section::enter(), bound: Within::new(&self.core) }
     }
 
     /// Hoists the protection out of a loop: calls through the result need none of their own, and still see
@@ -221,9 +234,9 @@ impl<D: Definition> fmt::Debug for Slot<D> {
 
 /// A plain call's section, and what to call while it lasts.
 #[doc(hidden)]
-pub struct Entered<'s, D: Definition, S> {
+pub struct Entered<'s, D: Definition> {
     #[allow(dead_code, reason = "held for its drop")]
-    section: S,
+    section: Section,
     /// A field, for a function that gives it would be compiled again for each slot.
     pub bound: Within<'s, D, SharedAccess>,
 }
@@ -253,10 +266,11 @@ impl<I: ?Sized + Interface> Held<'_, I> {
         self.table.type_name()
     }
 
-    /// The implementor, if it is a `T`.
+    /// The implementor, if it is a `T` of this program. `None` for what comes from a library: it may have been compiled
+    /// with another `T`.
     #[must_use]
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
-        if self.table.type_id() == core::any::TypeId::of::<T>() {
+        if self.table.is::<T>() {
             // SAFETY: the invariant of `Held`; the type has just been compared.
             Some(unsafe { &*self.object.cast::<T>() })
         } else {

@@ -15,8 +15,13 @@ use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
 use crate::quiesce::reclaimer;
-use crate::slot::commit::{Change, Outcome};
+use crate::slot::commit::{Change, Outcome, Writing};
+use crate::slot::identity::Identity;
 use crate::slot::inspect::{Counts, Emitted, News};
+
+/// A cell of the patched backend: here there are none.
+#[derive(Debug)]
+pub struct CodeCell(());
 
 /// The part of a slot that does not depend on its interface.
 ///
@@ -37,10 +42,12 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        _identity: &'static Identity,
         _description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
-        _stubs: &'static [Code],
+        _defaults: &'static [Code],
+        _cells: fn() -> &'static [CodeCell],
         _exclusive: bool,
     ) -> Self {
         Self { installed: AtomicPtr::new(ptr::null_mut()), name, default_data, default_table }
@@ -150,10 +157,6 @@ impl Writer {
         Vec::new()
     }
 
-    pub(crate) fn before_fork(&mut self) {}
-    pub(crate) fn after_fork_in_parent(&mut self) {}
-    pub(crate) fn after_fork_in_child(&mut self) {}
-
     pub(crate) fn counts(&mut self) -> Counts {
         Counts::default()
     }
@@ -165,7 +168,7 @@ pub(crate) struct Committed {
 }
 
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
-pub(crate) fn finish(commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
+pub(crate) fn finish(_writing: Option<Writing>, commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
     past.extend(commits.into_iter().flat_map(|commit| commit.replaced));
 }
 

@@ -1,8 +1,8 @@
-//! Finding the stubs: each loaded image says in an ELF note where its table of records is.
+//! Finding slots and calls: each loaded image says in an ELF note where its tables of records are.
 //!
-//! Every stub writes a record (see [`SiteRecord`]) into the section `hotcall_sites`, and a note of type 1 and
-//! owner `hotcall` that holds the distance from itself to the section's start and end. Notes are in a
-//! segment of their own, so they are found without section headers, in the program and in every shared
+//! Every call site writes a record ([`CallRecord`]) into the section `hotcall_calls`, every slot one ([`SlotRecord`]) into
+//! `hotcall_slots`, and a note of owner `hotcall` holds the distances from itself to the start and the end of both.
+//! Notes are in a segment of their own, so they are found without section headers, in the program and in every shared
 //! library, by whichever of them this code runs in.
 #![allow(unsafe_code)]
 
@@ -12,21 +12,69 @@ use core::ops::Range;
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
 
-/// What a stub says of itself. Written by the assembler, in [`crate::stub!`](crate::__stub).
+/// What a call site says of itself: distances, so that nothing is relocated when the program starts. Written by the
+/// assembler, in [`crate::call!`](crate::__call). One that is all zeroes stands for no call.
 #[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct SiteRecord {
-    /// The address of the opcode of the stub's `jmp`.
-    pub(crate) site: usize,
-    /// Gives the slot, in the runtime that `runtime` names.
-    pub(crate) slot: extern "C" fn() -> &'static SlotCore,
-    /// Which copy of hotcall the stub was compiled with: each shared library may have its own.
-    pub(crate) runtime: extern "C" fn() -> &'static Runtime,
+pub(crate) struct CallRecord {
+    /// From here to where the call begins.
+    call: i32,
+    /// From the next word to the stub that it calls.
+    stub: i32,
+    /// From the one after to a function that gives the slot, or to the linkage table's entry for it.
+    core: i32,
     /// The method's index in its interface.
-    pub(crate) method: usize,
+    method: u32,
 }
 
-/// Names this copy of hotcall, and says how others reach it. Every stub's record carries its address.
+impl CallRecord {
+    /// Where the call begins; `None` for a record of nothing.
+    pub(crate) fn label(&self) -> Option<usize> {
+        (self.call != 0).then(|| follow(&self.call))
+    }
+
+    /// The stub that it calls.
+    pub(crate) fn stub(&self) -> usize {
+        follow(&self.stub)
+    }
+
+    /// The address of a function that gives the slot.
+    pub(crate) fn core(&self) -> usize {
+        follow(&self.core)
+    }
+
+    pub(crate) fn method(&self) -> usize {
+        self.method as usize
+    }
+}
+
+/// The address that lies so far from the word.
+fn follow(distance: &i32) -> usize {
+    core::ptr::from_ref(distance).addr().wrapping_add_signed(*distance as isize)
+}
+
+/// Calls what a record names.
+///
+/// # Safety
+///
+/// `address` is that of a slot record's function, or came from [`CallRecord::core`], of an image that stays loaded.
+pub(crate) unsafe fn slot_at(address: usize) -> &'static SlotCore {
+    let function: *const () = core::ptr::with_exposed_provenance(address);
+    // SAFETY: the caller's promise: the assembler has put the address of a function of this type there.
+    let core = unsafe { core::mem::transmute::<*const (), extern "C" fn() -> &'static SlotCore>(function) };
+    core()
+}
+
+/// What a slot says of itself. Written by the assembler, in [`crate::slot_record!`](crate::__slot_record).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct SlotRecord {
+    /// Gives the slot, in the runtime that `runtime` names. Nothing, in a record of nothing.
+    pub(crate) slot: Option<extern "C" fn() -> &'static SlotCore>,
+    /// Which copy of hotcall the slot was compiled with: each shared library may have its own.
+    pub(crate) runtime: Option<extern "C" fn() -> &'static Runtime>,
+}
+
+/// Names this copy of hotcall, and says how others reach it. Every slot's record carries its address.
 #[doc(hidden)]
 #[inline(never)]
 pub extern "C" fn runtime_anchor() -> &'static Runtime {
@@ -34,32 +82,54 @@ pub extern "C" fn runtime_anchor() -> &'static Runtime {
 }
 
 const OWNER: &[u8] = b"hotcall\0";
-const TYPE_SITES: u32 = 1;
+const TYPE_TABLES: u32 = 2;
+/// Four distances.
+const DESCRIPTION_LEN: usize = 32;
 
 /// What a walk over the loaded images gives.
 pub(crate) struct Images {
     /// How many images had been loaded so far: where it has not changed, nor have the images.
     pub(crate) loads: u64,
-    /// Those that have stubs.
+    /// Those that have slots or calls.
     pub(crate) images: Vec<Image>,
 }
 
-/// A loaded image that has stubs.
+/// A loaded image that has slots or calls.
 pub(crate) struct Image {
     /// Its file; empty for the program itself.
     pub(crate) name: String,
-    /// Its records.
-    pub(crate) records: &'static [SiteRecord],
+    /// Its calls.
+    pub(crate) calls: &'static [CallRecord],
+    /// Its slots.
+    pub(crate) slots: &'static [SlotRecord],
     /// Its executable segments.
     pub(crate) code: Vec<&'static [u8]>,
-    /// Where its functions begin.
-    pub(crate) functions: Functions,
+    /// All of it that can be read.
+    readable: Vec<Range<usize>>,
 }
 
 impl Image {
     /// Whether its code has the address.
     pub(crate) fn contains(&self, address: usize) -> bool {
-        self.code.iter().any(|code| code.as_ptr_range().contains(&core::ptr::without_provenance(address)))
+        self.code_at(address).is_some()
+    }
+
+    /// The segment of code that the address is in.
+    pub(crate) fn code_at(&self, address: usize) -> Option<&'static [u8]> {
+        let has =
+            |code: &&&'static [u8]| code.as_ptr_range().contains(&core::ptr::without_provenance(address));
+        self.code.iter().find(has).copied()
+    }
+
+    /// The pointer at `address`; `None` where that is not of this image.
+    pub(crate) fn pointer_at(&self, address: usize) -> Option<usize> {
+        let whole = |part: &Range<usize>| part.contains(&address) && part.contains(&(address + 7));
+        if !self.readable.iter().any(whole) {
+            return None;
+        }
+        let pointer: *const usize = core::ptr::with_exposed_provenance(address);
+        // SAFETY: it lies in a loaded segment that can be read; the image stays loaded, as said of its tables.
+        Some(unsafe { pointer.read_unaligned() })
     }
 }
 
@@ -73,7 +143,7 @@ pub(crate) fn loads() -> u64 {
     loads
 }
 
-/// Finds the images that have stubs.
+/// Finds the images that have slots or calls.
 pub(crate) fn images() -> Images {
     let mut found = Images { loads: 0, images: Vec::new() };
     walk(&mut |info| {
@@ -129,13 +199,16 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
     let base = info.dlpi_addr as usize;
     for header in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
         let start = base.wrapping_add(header.p_vaddr as usize);
-        let align = if header.p_align == 8 { 8 } else { 4 };
         // SAFETY: a note segment is part of a loaded segment: readable, `p_memsz` bytes long, there as long as
         // its image is.
         let notes = unsafe { segment(base, header) };
-        for (at, description) in notes_of_ours(notes, align) {
-            let Some(records) = table_at(start + at, description) else { continue };
-            if found.iter().any(|known| core::ptr::eq(known.records.as_ptr(), records.as_ptr())) {
+        for (at, description) in notes_of_ours(notes) {
+            let (Some(calls), Some(slots)) =
+                (calls_at(start + at, description), slots_at(start + at, description))
+            else {
+                continue;
+            };
+            if found.iter().any(|known| core::ptr::eq(known.calls.as_ptr(), calls.as_ptr())) {
                 continue;
             }
             let name = if info.dlpi_name.is_null() {
@@ -151,11 +224,15 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
             });
             // SAFETY: a loaded segment that can be read, there as long as its image is.
             let code = executable.map(|header| unsafe { segment(base, header) }).collect();
-            let table = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME);
-            // SAFETY: the table's segment is part of a loaded one.
-            let functions =
-                table.map(|header| Functions::read(unsafe { segment(base, header) })).unwrap_or_default();
-            found.push(Image { name, records, code, functions });
+            let readable = headers
+                .iter()
+                .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0);
+            let extent = |header: &libc::Elf64_Phdr| {
+                let start = base.wrapping_add(header.p_vaddr as usize);
+                start..start + header.p_memsz as usize
+            };
+            let readable = readable.map(extent).collect();
+            found.push(Image { name, calls, slots, code, readable });
         }
     }
 }
@@ -171,70 +248,132 @@ unsafe fn segment(base: usize, header: &libc::Elf64_Phdr) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) }
 }
 
-/// Where the functions of an image begin, from the table that the unwinder searches (`.eh_frame_hdr`, as the Linux
-/// Standard Base describes it).
-#[derive(Debug, Default)]
-pub(crate) struct Functions {
-    /// In ascending order.
-    starts: Vec<usize>,
-}
-
-impl Functions {
-    /// Reads the table in the one encoding that linkers write: a count of 4 bytes, entries of two signed 4-byte
-    /// distances from the table. Another encoding reads as no functions.
-    fn read(table: &[u8]) -> Self {
-        const COUNT_UDATA4: u8 = 0x03;
-        const ENTRY_DATAREL_SDATA4: u8 = 0x3b;
-        let &[1, pointer, COUNT_UDATA4, ENTRY_DATAREL_SDATA4, ..] = table else { return Self::default() };
-        // The encoded pointer to .eh_frame comes first; only its size matters here.
-        let pointer = if pointer & 0x0f == 0x0c { 8 } else { 4 };
-        let word = |at: usize| Some(i32::from_ne_bytes(table.get(at..at + 4)?.try_into().ok()?));
-        let Some(count) = word(4 + pointer) else { return Self::default() };
-        let first = 8 + pointer;
-        let base = table.as_ptr().addr();
-        let entries = (0..usize::try_from(count).unwrap_or(0)).map_while(|entry| word(first + entry * 8));
-        let mut starts: Vec<_> =
-            entries.map(|distance| base.wrapping_add_signed(distance as isize)).collect();
-        starts.sort_unstable();
-        Self { starts }
+/// What the notes that hotcall wrote begin with: the lengths of name and description, the type, the name.
+const NOTE: [u8; 20] = {
+    let mut note = [0; 20];
+    let fields = [OWNER.len() as u32, DESCRIPTION_LEN as u32, TYPE_TABLES];
+    let mut at = 0;
+    while at < 12 {
+        note[at] = fields[at / 4].to_ne_bytes()[at % 4];
+        at += 1;
     }
-
-    /// The start of the function that the address is in, or after.
-    pub(crate) fn start_of(&self, address: usize) -> Option<usize> {
-        let after = self.starts.partition_point(|start| *start <= address);
-        self.starts.get(after.checked_sub(1)?).copied()
+    while at < note.len() {
+        note[at] = OWNER[at - 12];
+        at += 1;
     }
-}
+    note
+};
 
 /// The notes of a segment that hotcall wrote: where each description starts, and its bytes.
-fn notes_of_ours(notes: &[u8], align: usize) -> Vec<(usize, [u8; 16])> {
-    let word = |at: usize| -> Option<usize> {
-        let bytes: [u8; 4] = notes.get(at..at + 4)?.try_into().ok()?;
-        Some(u32::from_ne_bytes(bytes) as usize)
-    };
-    let mut ours = Vec::new();
-    let mut at = 0;
-    while let (Some(name), Some(length), Some(kind)) = (word(at), word(at + 4), word(at + 8)) {
-        let description = (at + 12 + name).next_multiple_of(align);
-        if kind == TYPE_SITES as usize
-            && notes.get(at + 12..at + 12 + name) == Some(OWNER)
-            && let Some(Ok(bytes)) = notes.get(description..description + 16).map(<[u8; 16]>::try_from)
-        {
-            ours.push((description, bytes));
-        }
-        at = (description + length).next_multiple_of(align);
-    }
-    ours
+///
+/// Notes are padded to 4 bytes or to 8, which their section's alignment says. A segment has one alignment, and linkers
+/// differ in what they put into it: mold writes notes of 4 into segments of 8, and others may do the reverse. So the bytes
+/// between two notes cannot be told from the segment, and nothing is walked: every note begins at a multiple of 4, and ours
+/// begin with twenty bytes that others do not have. The description follows at once, as the assembler wrote it.
+fn notes_of_ours(notes: &[u8]) -> Vec<(usize, [u8; DESCRIPTION_LEN])> {
+    let starts = (0..notes.len()).step_by(4);
+    let ours = starts.filter(|&at| notes[at..].starts_with(&NOTE)).map(|at| at + NOTE.len());
+    ours.filter_map(|at| Some((at, notes.get(at..at + DESCRIPTION_LEN)?.try_into().ok()?))).collect()
 }
 
-/// Follows a description: two distances, from its own first byte to the table's start, and to its end.
-fn table_at(address: usize, description: [u8; 16]) -> Option<&'static [SiteRecord]> {
-    let (start, stop) = description.split_at(8);
+/// Follows the first two distances of a description: each from the description's first byte.
+fn calls_at(address: usize, description: [u8; DESCRIPTION_LEN]) -> Option<&'static [CallRecord]> {
+    let (start, count) = table_at::<CallRecord>(address, &description[..16])?;
+    // SAFETY: the linker made the section `hotcall_calls` of whole records (`call!` is what writes to it). The image stays
+    // loaded: the runtime that the records belong to is part of it, or it is never unloaded (see `Library`).
+    Some(unsafe { core::slice::from_raw_parts(start as *const CallRecord, count) })
+}
+
+/// Follows the last two.
+fn slots_at(address: usize, description: [u8; DESCRIPTION_LEN]) -> Option<&'static [SlotRecord]> {
+    let (start, count) = table_at::<SlotRecord>(address, &description[16..])?;
+    // SAFETY: as above, for `hotcall_slots` and `slot_record!`; and the dynamic linker has relocated them before any code of
+    // the image ran.
+    Some(unsafe { core::slice::from_raw_parts(start as *const SlotRecord, count) })
+}
+
+/// Where a table begins, and how many records it has.
+fn table_at<R>(address: usize, distances: &[u8]) -> Option<(usize, usize)> {
+    let (start, stop) = distances.split_at(8);
     let start = address.wrapping_add_signed(isize::from_ne_bytes(start.try_into().ok()?));
     let stop = address.wrapping_add_signed(isize::from_ne_bytes(stop.try_into().ok()?));
-    let count = stop.checked_sub(start)? / size_of::<SiteRecord>();
-    // SAFETY: the linker made the section `hotcall_sites` of whole records (`stub!` is what writes to it) and the
-    // dynamic linker has relocated them before any code of the image ran. The image stays loaded: the
-    // runtime that the records belong to is part of it, or it is never unloaded (see `Library`).
-    Some(unsafe { core::slice::from_raw_parts(start as *const SiteRecord, count) })
+    Some((start, stop.checked_sub(start)? / size_of::<R>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::notes_of_ours;
+
+    /// A segment, written note by note as a linker does: each padded to the alignment of the section it comes from.
+    #[derive(Default)]
+    struct Segment(Vec<u8>);
+
+    impl Segment {
+        fn note(mut self, align: usize, name: &[u8], kind: u32, description: &[u8]) -> Self {
+            let Self(bytes) = &mut self;
+            bytes.resize(bytes.len().next_multiple_of(align), 0);
+            for word in [name.len() as u32, description.len() as u32, kind] {
+                bytes.extend(word.to_ne_bytes());
+            }
+            bytes.extend(name);
+            bytes.resize(bytes.len().next_multiple_of(align), 0);
+            bytes.extend(description);
+            bytes.resize(bytes.len().next_multiple_of(align), 0);
+            self
+        }
+
+        /// As `call!` has it: of 4, wherever it comes to lie.
+        fn ours(self, byte: u8) -> Self {
+            self.note(4, b"hotcall\0", 2, &[byte; 32])
+        }
+
+        fn build_id(self) -> Self {
+            self.note(4, b"GNU\0", 3, &[0xab; 20])
+        }
+
+        fn property(self) -> Self {
+            self.note(8, b"GNU\0", 5, &[0xcd; 16])
+        }
+
+        fn found(&self) -> Vec<u8> {
+            let found = notes_of_ours(&self.0);
+            found
+                .into_iter()
+                .map(|(at, bytes)| {
+                    assert_eq!(bytes, self.0[at..at + 32]);
+                    bytes[0]
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn between_notes_of_either_alignment() {
+        let segment = Segment::default;
+        assert_eq!(segment().ours(1).found(), [1]);
+        // Of 4 in a segment of 8, as mold writes it, before and after notes whose ends are no multiples of 8.
+        assert_eq!(segment().property().ours(1).found(), [1]);
+        assert_eq!(segment().property().build_id().ours(1).found(), [1]);
+        assert_eq!(segment().build_id().property().ours(1).build_id().found(), [1]);
+        assert_eq!(segment().ours(1).property().build_id().ours(2).found(), [1, 2]);
+        // Of 8 in a segment of 4: the gap before it is no note.
+        assert_eq!(segment().build_id().note(8, b"odd\0\0\0", 9, &[7; 9]).ours(1).found(), [1]);
+        assert_eq!(segment().ours(1).note(8, b"longer name\0", 9, &[7; 4]).ours(2).found(), [1, 2]);
+    }
+
+    #[test]
+    fn what_is_not_ours() {
+        let segment = Segment::default;
+        assert_eq!(segment().found(), []);
+        assert_eq!(segment().build_id().property().found(), []);
+        // Another type, another owner, another length.
+        assert_eq!(segment().note(4, b"hotcall\0", 1, &[1; 32]).found(), []);
+        assert_eq!(segment().note(4, b"hotcalL\0", 2, &[1; 32]).found(), []);
+        assert_eq!(segment().note(4, b"hotcall\0", 1, &[1; 20]).found(), []);
+        // Cut short.
+        let Segment(whole) = segment().ours(1);
+        for length in 0..whole.len() {
+            assert_eq!(notes_of_ours(&whole[..length]), [], "{length} bytes of it");
+        }
+    }
 }

@@ -33,26 +33,34 @@
 //!
 //! # fork
 //!
-//! Both views are shared, and remain so in a forked child, which would patch its parent. [`DualMap::privatise`]
-//! gives the child a memory of its own, at the same addresses.
+//! Both views are shared, and remain so between a forked child and its parent: either would patch the other. So a map
+//! remembers the epoch ([`super::fork`]) in which its memory came to be this process's own. Whoever is about to write to it
+//! in a later one, parent or child, first *makes it its own*: copies it into a fresh memfd, which is mapped over both views
+//! at the same addresses. As with a page of the image, both hold the same bytes, and threads may be running there.
+//!
+//! So from the moment of the fork neither process writes what the other can see. Where the copy is refused, so is
+//! the write, and nothing has changed; the next one tries again.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
 use core::mem::ManuallyDrop;
 use core::ops::Range;
-use core::ptr::{self, NonNull};
+use core::ptr;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use memmap2::{MmapMut, MmapOptions};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::io::Errno;
+use rustix::io::{Errno, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::process::{Resource, getrlimit};
 
+use super::fork::{self, HeldOff};
 use super::gap;
 use crate::arch::{REACH, TRAP};
 use crate::arena::{ExecAddr, WriteAddr};
 use crate::error::MemoryError;
+use crate::sabotage::{self, Sabotage};
 
 /// The name of the memory in `/proc/self/maps`.
 const NAME: &str = "hotcall";
@@ -69,11 +77,15 @@ const READ_WRITE: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 ///    a multiple of the page size.
 /// 2. Where `reserved` is something, `exec` lies inside it with a page on either side that cannot be accessed, and
 ///    all of it is this map's to unmap. Where it is not, `exec` is a part of an image, and both views stay for ever.
+/// 3. Where `epoch` is that of the process, nobody else has the memory mapped. It is written to only then, and only
+///    while forks are held off.
 #[derive(Debug)]
 pub(crate) struct DualMap {
     exec: Range<usize>,
     write: ManuallyDrop<MmapMut>,
     reserved: Option<Reserved>,
+    /// In which the memory came to be this process's own.
+    epoch: u32,
 }
 
 impl DualMap {
@@ -129,26 +141,28 @@ impl DualMap {
     pub(crate) fn over_image(start: ExecAddr, len: usize) -> Result<Self, MemoryError> {
         let exec = start.get()..start.get().saturating_add(len);
         check_image(&exec)?;
-        let at: *const u8 = ptr::with_exposed_provenance(start.get());
+        // A fork from here on may share what is made below.
+        let epoch = fork::epoch();
         // SAFETY: `check_image` saw these pages: readable, and writable to nobody, so they do not change.
-        let bytes = unsafe { core::slice::from_raw_parts(at, len) };
-        let memory = sealed_memory(len)?;
-        let mut write = map_writable(&memory, len)?;
-        write.copy_from_slice(bytes);
+        let memory = unsafe { copy_of(&exec) }?;
+        let write = map_writable(&memory, len)?;
         // SAFETY: what it replaces has the same content and the same permissions, so that whoever runs or reads it
         // sees no difference; and nobody unmaps it, for it is part of an image.
         unsafe { map_fixed(exec.start, len, READ_EXECUTE, &memory) }?;
-        Ok(Self { exec, write: ManuallyDrop::new(write), reserved: None })
+        Ok(Self { exec, write: ManuallyDrop::new(write), reserved: None, epoch })
     }
 
     fn inside(reserved: Reserved, len: usize) -> Result<Self, MemoryError> {
+        // A fork from here on may share what is made below.
+        let epoch = fork::epoch();
         let memory = sealed_memory(len)?;
         let mut write = map_writable(&memory, len)?;
         write.fill(TRAP);
         let start = reserved.start + page();
         // SAFETY: what it replaces is a part of `reserved`, which nobody else uses.
         unsafe { map_fixed(start, len, READ_EXECUTE, &memory) }?;
-        Ok(Self { exec: start..start + len, write: ManuallyDrop::new(write), reserved: Some(reserved) })
+        let (exec, write) = (start..start + len, ManuallyDrop::new(write));
+        Ok(Self { exec, write, reserved: Some(reserved), epoch })
     }
 
     /// Where it executes.
@@ -168,50 +182,73 @@ impl DualMap {
 
     /// Writes `bytes` at `exec`, through the other view. Nobody executes or patches those bytes meanwhile.
     ///
+    /// # Errors
+    ///
+    /// Where the memory is another process's, too, and could not be copied: see [`DualMap::make_own`].
+    ///
     /// # Panics
     ///
     /// Where they are not all of this memory.
-    pub(crate) fn write(&mut self, exec: ExecAddr, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, exec: ExecAddr, bytes: &[u8]) -> Result<(), MemoryError> {
         let offset = self.offset(exec).expect("code is written to the memory that it was allocated from");
-        self.write[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.patch(|map| map.write[offset..offset + bytes.len()].copy_from_slice(bytes))
     }
 
     /// Fills `len` bytes at `exec` with `int3`, as [`DualMap::write`] would.
     ///
+    /// # Errors
+    ///
+    /// As for [`DualMap::write`].
+    ///
     /// # Panics
     ///
     /// Where they are not all of this memory.
-    pub(crate) fn erase(&mut self, exec: ExecAddr, len: usize) {
+    pub(crate) fn erase(&mut self, exec: ExecAddr, len: usize) -> Result<(), MemoryError> {
         let offset = self.offset(exec).expect("code is erased from the memory that it was allocated from");
-        self.write[offset..offset + len].fill(TRAP);
+        self.patch(|map| map.write[offset..offset + len].fill(TRAP))
     }
 
-    /// All bytes. The caller lets nobody patch them meanwhile.
-    pub(crate) fn copy_of_contents(&self) -> Vec<u8> {
-        self.write.to_vec()
-    }
-
-    /// In a forked child: a memory of its own, with the content of `snapshot`, under both views, at the same
-    /// addresses. The snapshot was taken before the fork, under the lock that keeps writers out.
+    /// Runs `store`, which writes to this memory, on memory that is this process's own. It allocates nothing, waits for
+    /// nothing and calls nobody: forks are held off.
     ///
     /// # Errors
     ///
-    /// What the system refused. The writable view goes first: whatever happens, after an error about
-    /// the executable view nothing that this process writes reaches its parent, or its own code.
+    /// As for [`DualMap::write`].
+    pub(crate) fn patch<R>(&mut self, store: impl FnOnce(&mut Self) -> R) -> Result<R, MemoryError> {
+        let stored = match fork::hold_off() {
+            Some(held_off) => self.make_own(&held_off).map(|()| store(self)),
+            None => Err(Refusal::IN_HANDLER),
+        };
+        stored.map_err(Refusal::after_fork)
+    }
+
+    /// Makes the memory this process's own, where another may have it mapped: a copy, under both views, at the same
+    /// addresses.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Where the snapshot is of another memory.
-    pub(crate) fn privatise(&mut self, snapshot: &[u8]) -> Result<(), MemoryError> {
+    /// What the system refused. Both views still hold what they did, and nothing may be written; the next attempt begins
+    /// anew.
+    pub(crate) fn make_own(&mut self, held_off: &HeldOff) -> Result<(), Refusal> {
+        if self.epoch == held_off.epoch() || sabotage::is(Sabotage::SharedAfterFork) {
+            return Ok(());
+        }
+        if sabotage::is(Sabotage::NoMemoryOfItsOwn) {
+            return Err(Refusal::errno("memfd_create", self.exec.len(), Errno::MFILE));
+        }
         let len = self.exec.len();
-        let memory = sealed_memory(len)?;
-        map_writable(&memory, len)?.copy_from_slice(snapshot);
-        let write = self.write.as_mut_ptr().expose_provenance();
-        // SAFETY: what it replaces is the writable view, which this has exclusively. Whoever keeps a `WriteAddr` finds
-        // the same bytes there.
-        unsafe { map_fixed(write, len, READ_WRITE, &memory) }?;
+        // SAFETY: the executable view (invariant 1), which nobody writes to: here, because forks and other stores are held
+        // off; in the process that it is shared with, by invariant 3.
+        let memory = unsafe { copy_of(&self.exec) }?;
+        // The executable view first. Where the other is refused after that, the two are of two memories with one content.
         // SAFETY: what it replaces is the executable view (invariant 1), of the same content and permissions.
-        unsafe { map_fixed(self.exec.start, len, READ_EXECUTE, &memory) }
+        unsafe { map_fixed(self.exec.start, len, READ_EXECUTE, &memory) }?;
+        let write = self.write.as_mut_ptr().expose_provenance();
+        // SAFETY: what it replaces is the writable view, of the same content, and nobody stores to it meanwhile. Whoever
+        // keeps a `WriteAddr` finds the same bytes there.
+        unsafe { map_fixed(write, len, READ_WRITE, &memory) }?;
+        self.epoch = held_off.epoch();
+        Ok(())
     }
 }
 
@@ -267,30 +304,55 @@ fn page() -> usize {
 }
 
 /// A file without a name, of `len` zeroes, that can be mapped executable and keeps its length.
-fn sealed_memory(len: usize) -> Result<OwnedFd, MemoryError> {
+fn sealed_memory(len: usize) -> Result<OwnedFd, Refusal> {
+    let limit = getrlimit(Resource::Fsize).current;
+    // Growing a file past it would not only be refused: the signal that tells of it kills.
+    if limit.is_some_and(|limit| limit < len as u64) {
+        return Err(Refusal::errno("ftruncate", len, Errno::FBIG));
+    }
+    let refused = |operation| move |errno| Refusal::errno(operation, len, errno);
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = match memfd_create(NAME, flags | MemfdFlags::EXEC) {
         // A kernel before 6.3 knows no `MFD_EXEC`, and needs none.
         Err(Errno::INVAL) => memfd_create(NAME, flags),
         other => other,
     };
-    let memory = memory.map_err(|errno| refused("memfd_create", "executable".to_owned(), errno))?;
-    ftruncate(&memory, len as u64).map_err(|errno| refused("ftruncate", format!("{len} bytes"), errno))?;
+    let memory = memory.map_err(refused("memfd_create"))?;
+    ftruncate(&memory, len as u64).map_err(refused("ftruncate"))?;
     let seals = SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    fcntl_add_seals(&memory, seals)
-        .map_err(|errno| refused("fcntl(F_ADD_SEALS)", format!("{seals:?}"), errno))?;
+    fcntl_add_seals(&memory, seals).map_err(refused("fcntl(F_ADD_SEALS)"))?;
     Ok(memory)
 }
 
-fn map_writable(memory: &OwnedFd, len: usize) -> Result<MmapMut, MemoryError> {
+/// Such a file with the content of `range`. The system reads it, and says so where it has no memory for the copy.
+///
+/// # Safety
+///
+/// The range is mapped and readable, and nobody writes to it meanwhile.
+unsafe fn copy_of(range: &Range<usize>) -> Result<OwnedFd, Refusal> {
+    let at: *const u8 = ptr::with_exposed_provenance(range.start);
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { core::slice::from_raw_parts(at, range.len()) };
+    let memory = sealed_memory(bytes.len())?;
+    let mut written = 0;
+    while written < bytes.len() {
+        match pwrite(&memory, &bytes[written..], written as u64) {
+            Ok(0) => return Err(Refusal::errno("write to a memfd", bytes.len(), Errno::NOSPC)),
+            Ok(more) => written += more,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Refusal::errno("write to a memfd", bytes.len(), errno)),
+        }
+    }
+    Ok(memory)
+}
+
+fn map_writable(memory: &OwnedFd, len: usize) -> Result<MmapMut, Refusal> {
     // SAFETY: the file has no name and cannot shrink. Its other view is executed, not referred to; and whoever
     // writes here vouches that the bytes are not executed meanwhile, or stores to them as to an atomic.
     let mapped = unsafe { MmapOptions::new().len(len).map_mut(memory) };
-    mapped.map_err(|source| MemoryError::System {
-        operation: "mmap of the writable view",
-        detail: format!("{len} bytes"),
-        hint: hint(source.raw_os_error().map(Errno::from_raw_os_error)),
-        source,
+    mapped.map_err(|source| {
+        let errno = source.raw_os_error().map_or(Errno::NOMEM, Errno::from_raw_os_error);
+        Refusal::errno("mmap of the writable view", len, errno)
     })
 }
 
@@ -299,7 +361,7 @@ fn map_writable(memory: &OwnedFd, len: usize) -> Result<MmapMut, MemoryError> {
 /// # Safety
 ///
 /// Nobody minds: what is there is the caller's, or the caller's memory has the same content.
-unsafe fn map_fixed(start: usize, len: usize, prot: ProtFlags, memory: &OwnedFd) -> Result<(), MemoryError> {
+unsafe fn map_fixed(start: usize, len: usize, prot: ProtFlags, memory: &OwnedFd) -> Result<(), Refusal> {
     // The pages are there: mapping them all now spares whoever executes them first a fault.
     let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
     // SAFETY: the caller's promise.
@@ -311,8 +373,48 @@ unsafe fn map_fixed(start: usize, len: usize, prot: ProtFlags, memory: &OwnedFd)
             } else {
                 "mmap of the writable view"
             };
-            Err(refused(which, format!("{len} bytes at {start:#x}"), errno))
+            Err(Refusal { operation: which, start, len, errno: Some(errno) })
         }
+    }
+}
+
+/// What the system refused, without an allocation: it may be said while forks are held off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    operation: &'static str,
+    /// 0 where the system was to choose.
+    start: usize,
+    len: usize,
+    /// Nothing where it was not the system that refused.
+    errno: Option<Errno>,
+}
+
+impl Refusal {
+    /// Code is written in a handler of the very thread that forks.
+    pub(crate) const IN_HANDLER: Self =
+        Self { operation: "a write from a handler of fork", start: 0, len: 0, errno: None };
+
+    fn errno(operation: &'static str, len: usize, errno: Errno) -> Self {
+        Self { operation, start: 0, len, errno: Some(errno) }
+    }
+
+    /// As the error of whoever would have written.
+    #[cold]
+    pub(crate) fn after_fork(self) -> MemoryError {
+        let reason = match self.errno {
+            Some(_) => MemoryError::from(self).to_string(),
+            None => format!("{} comes too early; replace after `fork` has returned", self.operation),
+        };
+        MemoryError::AfterFork { reason }
+    }
+}
+
+impl From<Refusal> for MemoryError {
+    #[cold]
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { operation, start, len, errno } = refusal;
+        let detail = if start == 0 { format!("{len} bytes") } else { format!("{len} bytes at {start:#x}") };
+        refused(operation, detail, errno.unwrap_or(Errno::AGAIN))
     }
 }
 
@@ -342,20 +444,17 @@ fn check_image(range: &Range<usize>) -> Result<(), MemoryError> {
     if covered < range.end { Err(wrong("they are not mapped")) } else { Ok(()) }
 }
 
-/// Fresh zeroed memory that is never given back, without the allocator: for what may run inside it.
-pub(crate) fn pages(len: usize) -> Option<NonNull<u8>> {
-    let len = len.checked_next_multiple_of(page())?;
-    // SAFETY: the system chooses the address: nothing that is mapped is replaced.
-    let at = unsafe { mmap_anonymous(ptr::null_mut(), len, READ_WRITE, MapFlags::PRIVATE) }.ok()?;
-    NonNull::new(at.cast())
-}
-
 fn no_maps(source: io::Error) -> MemoryError {
     MemoryError::System {
         operation: "read",
         detail: "/proc/self/maps".to_owned(),
+        hint: match source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT) | None => {
+                "mount /proc: without it no gap near the program's code can be found"
+            }
+            errno => hint(errno),
+        },
         source,
-        hint: "mount /proc: without it no gap near the program's code can be found",
     }
 }
 
@@ -370,10 +469,17 @@ fn hint(errno: Option<Errno>) -> &'static str {
             "a policy forbids executable memory: allow it (sysctl vm.memfd_noexec below 2; SELinux: execmem and \
              map on tmpfs files; no noexec on shared memory)"
         }
-        Some(Errno::NOMEM) => {
+        Some(Errno::NOMEM | Errno::NOSPC) => {
             "a limit is reached: raise it (ulimit -v, the memory of the cgroup, sysctl vm.max_map_count)"
         }
-        Some(Errno::MFILE | Errno::NFILE) => "too many files are open: raise the limit (ulimit -n)",
+        Some(Errno::MFILE) => {
+            "this process has too many files open: raise its limit (ulimit -n, RLIMIT_NOFILE)"
+        }
+        Some(Errno::NFILE) => "the system has too many files open: raise its limit (sysctl fs.file-max)",
+        Some(Errno::FBIG) => {
+            "code memory is a file without a name, and would be longer than this process may make one: raise \
+             the limit (ulimit -f, RLIMIT_FSIZE)"
+        }
         Some(Errno::NOSYS) => "a seccomp filter hides the call: allow it",
         Some(Errno::EXIST) => "another thread maps memory there: try again",
         _ => "this is a limit of the system that hotcall does not know: please report it",

@@ -27,9 +27,9 @@ fn one_view_executes_and_the_other_writes() {
     assert_eq!(permissions(exec.start - 1), *b"---p");
     assert_eq!(permissions(exec.end), *b"---p");
     assert!(exec.clone().all(|at| read(at) == TRAP));
-    map.write(start.add(4095), &[1, 2]);
+    map.write(start.add(4095), &[1, 2]).unwrap();
     assert_eq!((read(exec.start + 4095), read(exec.start + 4096)), (1, 2));
-    map.erase(start.add(4095), 2);
+    map.erase(start.add(4095), 2).unwrap();
     assert!(exec.clone().all(|at| read(at) == TRAP));
     assert_eq!(map.write_addr(start.add(3 * 4096)), None);
     assert_eq!(map.write_addr(ExecAddr::new(exec.start - 1)), None);
@@ -165,7 +165,7 @@ fn a_page_of_the_image_is_mapped_over_while_it_runs() {
         let before = calls.load(Ordering::Relaxed);
         while calls.load(Ordering::Relaxed) < before + 1000 {}
         // One byte: the immediate of the `mov`.
-        map.write(start.add(1), &[2]);
+        map.write(start.add(1), &[2]).unwrap();
         map
     });
     drop(map);
@@ -206,42 +206,96 @@ fn in_child(child: impl FnOnce() -> bool) -> bool {
     }
 }
 
-#[test]
-fn a_child_with_memory_of_its_own_leaves_its_parent_alone() {
-    let mut map = DualMap::anywhere(8192).unwrap();
-    let exec = map.exec_range();
-    let start = ExecAddr::new(exec.start);
-    map.write(start, &[1, 2, 3]);
-    let write = map.write_addr(start).unwrap();
-    let snapshot = map.copy_of_contents();
-    assert!(in_child(|| {
-        let private = map.privatise(&snapshot).is_ok();
-        let same =
-            map.write_addr(start) == Some(write) && (read(exec.start + 2), read(exec.end - 1)) == (3, TRAP);
-        map.write(start, &[9]);
-        let views = (permissions(exec.start), permissions(write.get())) == (*b"r-xs", *b"rw-s");
-        let guards = (permissions(exec.start - 1), permissions(exec.end)) == (*b"---p", *b"---p");
-        private && same && read(exec.start) == 9 && views && guards
-    }));
-    assert_eq!(read(exec.start), 1);
-    // Without that, they would share it: what `privatise` is for.
-    let shared = core::cell::RefCell::new(map);
-    assert!(in_child(|| {
-        shared.borrow_mut().write(start, &[9]);
-        true
-    }));
-    assert_eq!(read(exec.start), 9);
+/// The device and the inode of what is mapped there: which memory it is.
+fn memory_at(at: usize) -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let is_there = |line: &&str| {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        (usize::from_str_radix(start, 16).unwrap()..usize::from_str_radix(end, 16).unwrap()).contains(&at)
+    };
+    maps.lines().find(is_there).map(|line| line.split_whitespace().nth(4).unwrap().to_owned()).unwrap()
 }
 
 #[test]
-fn pages_are_fresh() {
-    let pages = pages(5000).unwrap();
-    assert!(pages.addr().get().is_multiple_of(4096));
-    for offset in [0, 4999, 8191] {
-        // SAFETY: two pages were mapped.
-        let at = unsafe { pages.add(offset) };
-        // SAFETY: as above.
-        assert_eq!(unsafe { at.read() }, 0);
+fn after_a_fork_neither_writes_what_the_other_can_see() {
+    fork::register_handlers();
+    let map = core::cell::RefCell::new(DualMap::anywhere(8192).unwrap());
+    let exec = map.borrow().exec_range();
+    let start = ExecAddr::new(exec.start);
+    map.borrow_mut().write(start, &[1, 2, 3]).unwrap();
+    let write = map.borrow().write_addr(start).unwrap();
+    let before = memory_at(exec.start);
+    assert!(in_child(|| {
+        let mut map = map.borrow_mut();
+        let shared = memory_at(exec.start) == before;
+        let written = map.write(start, &[9]).is_ok();
+        let same =
+            map.write_addr(start) == Some(write) && (read(exec.start + 2), read(exec.end - 1)) == (3, TRAP);
+        let views = (permissions(exec.start), permissions(write.get())) == (*b"r-xs", *b"rw-s");
+        let guards = (permissions(exec.start - 1), permissions(exec.end)) == (*b"---p", *b"---p");
+        let own = memory_at(exec.start) != before && memory_at(exec.start) == memory_at(write.get());
+        shared && written && same && read(exec.start) == 9 && views && guards && own
+    }));
+    assert_eq!(read(exec.start), 1);
+    // The parent, too: the child may still run.
+    assert_eq!(memory_at(exec.start), before);
+    map.borrow_mut().write(start, &[4]).unwrap();
+    let own = memory_at(exec.start);
+    assert_ne!(own, before);
+    assert_eq!((read(exec.start), read(exec.start + 1)), (4, 2));
+    // Once for each fork: another test of this program may have forked, so not more than looked at.
+    let epoch = fork::epoch();
+    map.borrow_mut().write(start, &[5]).unwrap();
+    assert!(memory_at(exec.start) == own || fork::epoch() != epoch);
+}
+
+/// In a child: with so many bytes as the longest file, or so many open files at most.
+fn limit(which: Resource, to: u64) {
+    let limit = rustix::process::Rlimit { current: Some(to), maximum: getrlimit(which).maximum };
+    rustix::process::setrlimit(which, limit).unwrap();
+}
+
+#[test]
+fn what_cannot_be_copied_is_not_written() {
+    fork::register_handlers();
+    let map = core::cell::RefCell::new(DualMap::anywhere(8192).unwrap());
+    let exec = map.borrow().exec_range();
+    let start = ExecAddr::new(exec.start);
+    map.borrow_mut().write(start, &[1]).unwrap();
+    for (which, says) in [(Resource::Nofile, "ulimit -n"), (Resource::Fsize, "ulimit -f")] {
+        assert!(in_child(|| {
+            let mut map = map.borrow_mut();
+            let before = getrlimit(which).current.unwrap_or(u64::MAX);
+            limit(which, 0);
+            let refused = map.write(start, &[9]).and_then(|()| map.erase(start, 1)).unwrap_err();
+            let text = refused.to_string();
+            let right = matches!(refused, MemoryError::AfterFork { .. }) && text.contains(says);
+            let untouched = read(exec.start) == 1;
+            if before != u64::MAX {
+                limit(which, before);
+            } else {
+                let limit = rustix::process::Rlimit { current: None, maximum: getrlimit(which).maximum };
+                rustix::process::setrlimit(which, limit).unwrap();
+            }
+            // The next attempt tries again.
+            right && untouched && map.write(start, &[9]).is_ok() && read(exec.start) == 9
+        }));
+        assert_eq!(read(exec.start), 1);
     }
-    assert_eq!(super::pages(usize::MAX), None);
+}
+
+#[test]
+fn a_limit_on_files_is_an_error_and_no_signal() {
+    assert!(in_child(|| {
+        limit(Resource::Fsize, 4096);
+        let text = DualMap::anywhere(8192).unwrap_err().to_string();
+        text.contains("ulimit -f") && text.contains("8192") && DualMap::anywhere(4096).is_ok()
+    }));
+    assert!(in_child(|| {
+        limit(Resource::Nofile, 0);
+        let here = near_is_near as *const () as usize;
+        let near = DualMap::near(here..here + 1, 4096).unwrap_err().to_string();
+        let anywhere = DualMap::anywhere(4096).unwrap_err().to_string();
+        near.contains("ulimit -n") && !near.contains("mount /proc") && anywhere.contains("ulimit -n")
+    }));
 }

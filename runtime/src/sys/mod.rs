@@ -1,6 +1,6 @@
 //! What the system is asked for: code memory, the loaded images, barriers. A port adds its own.
 
-#[cfg(patched)]
+#[cfg(asymmetric)]
 pub(crate) mod barrier;
 #[cfg(target_os = "linux")]
 pub(crate) mod fork;
@@ -12,4 +12,8 @@ pub(crate) mod image;
 pub(crate) mod memory;
 #[cfg(patched)]
 pub(crate) mod near;
+#[cfg(asymmetric)]
+pub(crate) mod pages;
 pub(crate) mod symbol;
+#[cfg(asymmetric)]
+pub(crate) mod thread;

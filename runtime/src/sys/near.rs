@@ -28,7 +28,7 @@ use core::ptr;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::gap::{self, Area};
-use crate::gated::Gated;
+use crate::gated::{self, Gated};
 
 /// How far above the program a library may come to lie: half of what a branch reaches leaves the other half for the code
 /// memory beside either.
@@ -43,7 +43,8 @@ static LOADING: Gated<()> = Gated::new(());
 pub(crate) fn load_near<R>(program: &Range<usize>, load: impl FnOnce() -> R) -> R {
     let _one = LOADING.lock();
     let _reserved = reserve_above(program);
-    load()
+    // It runs constructors.
+    gated::rest(load)
 }
 
 /// Address ranges that nothing is mapped into as long as this lives.

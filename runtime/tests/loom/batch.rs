@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::machine::{Core, heavy_barrier};
-use crate::record::Record;
+use crate::record::Flag;
 
 const OLD: usize = 0;
 const NEW: usize = 1;
@@ -20,7 +20,7 @@ enum Barrier {
 }
 
 struct Shared {
-    record: Record,
+    flag: Flag,
     core: Core,
     stubs: [AtomicUsize; 2],
     returned: AtomicUsize,
@@ -31,7 +31,7 @@ fn model(barrier: Barrier) {
     builder.preemption_bound = Some(3);
     builder.check(move || {
         let shared = Arc::new(Shared {
-            record: Record::new(),
+            flag: Flag::new(),
             core: Core::default(),
             stubs: [AtomicUsize::new(OLD), AtomicUsize::new(OLD)],
             returned: AtomicUsize::new(0),
@@ -42,10 +42,10 @@ fn model(barrier: Barrier) {
                 for _ in 0..2 {
                     // Relaxed: however the caller comes to know that the batch has returned.
                     let returned = shared.returned.load(Ordering::Relaxed) == 1;
-                    shared.record.enter();
+                    shared.flag.enter();
                     let found = [0, 1].map(|stub| shared.core.run(stub, &shared.stubs[stub]));
                     assert!(!returned || found == [NEW, NEW], "stale: a call after the batch runs the old");
-                    shared.record.leave();
+                    shared.flag.leave();
                 }
             }
         });

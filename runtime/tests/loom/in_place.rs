@@ -7,7 +7,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::machine::{Core, Freeable, grace_period, heavy_barrier};
-use crate::record::{FIRST_PHASE, Record};
+use crate::record::{FIRST_PHASE, Flag};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -33,7 +33,7 @@ enum Writer {
 }
 
 struct Shared {
-    record: Record,
+    flag: Flag,
     core: Core,
     stub: AtomicUsize,
     this: AtomicUsize,
@@ -44,7 +44,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            record: Record::new(),
+            flag: Flag::new(),
             core: Core::default(),
             stub: AtomicUsize::new(FIRST_THUNK),
             this: AtomicUsize::new(FIRST),
@@ -57,7 +57,7 @@ impl Shared {
     fn call(&self) {
         // Acquire: the caller has come to know of the replacement by something that orders it.
         let replaced = self.replaced.load(Ordering::Acquire) == 1;
-        self.record.enter();
+        self.flag.enter();
         let this = self.this.load(Ordering::Acquire);
         let runs = match self.core.run(STUB, &self.stub) {
             A_METHOD => {
@@ -69,7 +69,7 @@ impl Shared {
         };
         assert!(!replaced || runs != FIRST, "stale: a call after the replacement runs the old instance");
         self.instances[runs].run();
-        self.record.leave();
+        self.flag.leave();
     }
 
     fn replace(&self, writer: Writer) {
@@ -84,7 +84,7 @@ impl Shared {
         self.this.store(SECOND, Ordering::Release);
         self.replaced.store(1, Ordering::Release);
         if writer != Writer::FreesAtOnce {
-            grace_period(&self.record, FIRST_PHASE + 1, &[&self.core]);
+            grace_period(&self.flag, FIRST_PHASE + 1, &[&self.core]);
         }
         // Left there in the models that are to show what a stale call is.
         if !matches!(writer, Writer::WhileUnsettled | Writer::WithoutBarrier) {

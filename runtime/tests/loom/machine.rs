@@ -4,7 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use crate::record::Record;
+use crate::record::Flag;
 
 /// An instance, or a piece of code: used by callers, freed by a writer.
 ///
@@ -70,16 +70,16 @@ pub fn heavy_barrier(cores: &[&Core]) {
     fence(Ordering::SeqCst);
 }
 
-/// W4: `Passing::have_passed`, called until it says so.
-pub fn wait_until_passed(record: &Record, phase: usize) {
-    while !record.has_passed(phase) {
+/// W4.
+pub fn wait_until_passed(flag: &Flag, phase: u64) {
+    while !flag.has_passed(phase) {
         loom::thread::yield_now();
     }
 }
 
 /// `reclaimer::wait_for_grace_period`: W2, W3, W4.
-pub fn grace_period(record: &Record, phase: usize, cores: &[&Core]) {
+pub fn grace_period(flag: &Flag, phase: u64, cores: &[&Core]) {
     heavy_barrier(cores);
-    record.begin_phase(phase);
-    wait_until_passed(record, phase);
+    flag.raise(phase);
+    wait_until_passed(flag, phase);
 }

@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::machine::{Core, grace_period, heavy_barrier};
-use crate::record::{FIRST_PHASE, Record};
+use crate::record::{FIRST_PHASE, Flag};
 
 /// Where the stub jumps to: into the block when it held the old trampoline, elsewhere, or into the block again.
 const OLD: usize = 0;
@@ -29,7 +29,7 @@ enum Writer {
 }
 
 struct Shared {
-    record: Record,
+    flag: Flag,
     core: Core,
     stub: AtomicUsize,
     block: AtomicUsize,
@@ -37,14 +37,14 @@ struct Shared {
 
 impl Shared {
     fn call(&self) {
-        self.record.enter();
+        self.flag.enter();
         // The stub itself is fetched anew here: `settle` and `batch` look at its being fetched early.
         let wanted = self.stub.load(Ordering::Acquire);
         if wanted != ELSEWHERE {
             let found = self.core.run(BLOCK, &self.block);
             assert_eq!(found, wanted, "landed in other code");
         }
-        self.record.leave();
+        self.flag.leave();
     }
 
     fn reuse(&self, writer: Writer) {
@@ -53,7 +53,7 @@ impl Shared {
         heavy_barrier(&[&self.core]);
         // `after_grace_period`: `CodeHeap::release`.
         if writer != Writer::WithoutGracePeriod {
-            grace_period(&self.record, FIRST_PHASE + 1, &[&self.core]);
+            grace_period(&self.flag, FIRST_PHASE + 1, &[&self.core]);
         }
         self.block.store(TRAP, Ordering::Release);
         // `release_later`: the barrier that begins the next grace period, then `CodeHeap::recycle`.
@@ -74,7 +74,7 @@ fn model(writer: Writer) {
     builder.preemption_bound = Some(3);
     builder.check(move || {
         let shared = Arc::new(Shared {
-            record: Record::new(),
+            flag: Flag::new(),
             core: Core::default(),
             stub: AtomicUsize::new(OLD),
             block: AtomicUsize::new(OLD),

@@ -7,7 +7,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::machine::{Core, Freeable, grace_period, heavy_barrier};
-use crate::record::{FIRST_PHASE, Record};
+use crate::record::{FIRST_PHASE, Flag};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -34,7 +34,7 @@ enum Writer {
 }
 
 struct Shared {
-    record: Record,
+    flag: Flag,
     core: Core,
     stub: AtomicUsize,
     this: AtomicUsize,
@@ -45,7 +45,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            record: Record::new(),
+            flag: Flag::new(),
             core: Core::default(),
             stub: AtomicUsize::new(A_METHOD),
             this: AtomicUsize::new(A),
@@ -56,7 +56,7 @@ impl Shared {
 
     /// C1 to C3: `BoundCore::this` loads `this`, the stub is run with it.
     fn call(&self) {
-        self.record.enter();
+        self.flag.enter();
         let this = self.this.load(Ordering::Acquire);
         match self.core.run(STUB, &self.stub) {
             A_METHOD => {
@@ -72,7 +72,7 @@ impl Shared {
                 self.instances[B].run();
             }
         }
-        self.record.leave();
+        self.flag.leave();
     }
 
     fn replace(&self, writer: Writer) {
@@ -89,12 +89,12 @@ impl Shared {
             self.stub.store(B_METHOD, Ordering::Release);
         }
         // `after_grace_period`: settle, drain.
-        grace_period(&self.record, FIRST_PHASE + 1, &[&self.core]);
+        grace_period(&self.flag, FIRST_PHASE + 1, &[&self.core]);
         self.stub.store(B_METHOD, Ordering::Release);
         self.instances[A].free();
         // `release_later`.
         if writer != Writer::FreesThunkAtOnce {
-            grace_period(&self.record, FIRST_PHASE + 2, &[&self.core]);
+            grace_period(&self.flag, FIRST_PHASE + 2, &[&self.core]);
         }
         self.thunk.free();
     }

@@ -7,7 +7,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::machine::{Core, Freeable, wait_until_passed};
-use crate::record::{FIRST_PHASE, Record};
+use crate::record::{FIRST_PHASE, Flag};
 
 /// Where the stub jumps to.
 const A_METHOD: usize = 0;
@@ -32,7 +32,7 @@ enum Writer {
 }
 
 struct Shared {
-    record: Record,
+    flag: Flag,
     core: Core,
     /// `section::CODE_VERSION`.
     version: AtomicUsize,
@@ -44,7 +44,7 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         Self {
-            record: Record::new(),
+            flag: Flag::new(),
             core: Core::default(),
             version: AtomicUsize::new(0),
             stub: AtomicUsize::new(A_METHOD),
@@ -55,7 +55,7 @@ impl Shared {
 
     /// A call in a pinned section; `seen` is the thread's own.
     fn call(&self, seen: &mut usize) {
-        self.record.enter();
+        self.flag.enter();
         // `serialise_if_stale`, after the pin.
         let version = self.version.load(Ordering::SeqCst);
         if core::mem::replace(seen, version) != version {
@@ -73,7 +73,7 @@ impl Shared {
                 self.instances[B].run();
             }
         }
-        self.record.leave();
+        self.flag.leave();
     }
 
     /// `section::heavy_barrier`, where there is none.
@@ -84,10 +84,10 @@ impl Shared {
         loom::sync::atomic::fence(Ordering::SeqCst);
     }
 
-    fn grace_period(&self, writer: Writer, phase: usize) {
+    fn grace_period(&self, writer: Writer, phase: u64) {
         self.tell(writer);
-        self.record.begin_phase(phase);
-        wait_until_passed(&self.record, phase);
+        self.flag.raise(phase);
+        wait_until_passed(&self.flag, phase);
     }
 
     fn replace(&self, writer: Writer) {

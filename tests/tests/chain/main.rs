@@ -8,6 +8,8 @@
 //! | `loops` | methods that are loops, while the list grows and shrinks |
 //! | `panics` | panics and backtraces through emitted code |
 //! | `reentry` | edits from inside an element, and from inside an edit |
+//! | `unwinding` | edits that panic half-way, and destructors that panic |
+//! | `turns` | edits inside edits, of one thread and of several |
 //! | `kinds` | long chains, static ones, chains in chains and in slots |
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
@@ -19,6 +21,8 @@ mod panics;
 mod reentry;
 mod rules;
 mod threads;
+mod turns;
+mod unwinding;
 
 use hotcall::dispatch;
 

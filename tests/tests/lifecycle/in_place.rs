@@ -59,7 +59,7 @@ fn before_it_has_settled() {
             command.args(["--exact", "in_place::before_it_has_settled"]);
             command
         };
-        println!("in-place-unsettled: {}", negative::is_noticed(again, "in-place-unsettled", 1).unwrap());
+        println!("in-place-unsettled: {}", negative::is_noticed(again, "in-place-unsettled").unwrap());
     }
     let ended = Arc::new(AtomicUsize::new(0));
     let guard = hotcall::pin();

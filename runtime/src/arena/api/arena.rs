@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::assembler::{Assembler, Pending};
+use super::assembler::{Assembler, Identity, Pending};
 use super::code::Code;
 use super::route::{self, Shared};
 use super::signature::Signature;
@@ -39,7 +39,7 @@ use crate::error::{Error, MemoryError};
 /// ops.extend([0x48, 0x83, 0xc4, 0x08, 0xc3]);            // add rsp, 8; ret
 /// // SAFETY: the code is a function of type `F`, and balances the stack.
 /// let code = unsafe { reservation.commit(ops)? };
-/// let site = code.site(leaf);
+/// let site = code.site(leaf)?;
 /// // SAFETY: as above.
 /// let call = |x| unsafe { code.call::<F>((x,)) };
 /// assert_eq!(call(5), 11);
@@ -87,10 +87,14 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// Where the arena had to grow and could not.
+    /// Where the arena had to grow and could not; [`MemoryError::NoRoom`] where `len` is more than a branch reaches.
     pub fn reserve(&self, len: usize) -> Result<Reservation, Error> {
+        if len > arch::REACH {
+            // No end of it would reach the other; and memory for it would have to be found.
+            return Err(self.shared.no_room(len).into());
+        }
         let block = self.shared.heap.lock().allocate(len.max(1))?;
-        Ok(Reservation { shared: Arc::clone(&self.shared), block: Some(block) })
+        Ok(Reservation { shared: Arc::clone(&self.shared), block: Some(block), identity: Identity::new() })
     }
 
     /// A branch on its own: a function that jumps to `target`, and can be made to jump elsewhere.
@@ -108,7 +112,7 @@ impl Arena {
         let marked = ops.jump::<F>(target)?;
         // SAFETY: the code is one jump, to what the caller vouches for.
         let code = unsafe { reservation.commit(ops)? };
-        Ok(code.into_site(marked))
+        code.into_site(marked)
     }
 
     /// What the arena holds.
@@ -180,6 +184,7 @@ pub struct Reservation {
     shared: Arc<Shared>,
     /// Taken by `commit`.
     block: Option<Block>,
+    identity: Identity,
 }
 
 impl Reservation {
@@ -202,7 +207,7 @@ impl Reservation {
     /// An assembler whose base is the final address.
     #[must_use]
     pub fn assembler(&self) -> Assembler {
-        Assembler::new(Arc::clone(&self.shared), self.exec())
+        Assembler::new(Arc::clone(&self.shared), self.exec(), self.identity)
     }
 
     /// Publishes the code: from here on it may be run.
@@ -210,14 +215,15 @@ impl Reservation {
     /// # Errors
     ///
     /// [`MemoryError::TooLong`] where it is longer than what was reserved, [`MemoryError::Assembly`] where a label is missing,
-    /// or the assembler is another reservation's. The reservation is aborted then.
+    /// the assembler is another reservation's, or a branch that was marked is not there any more. The reservation is aborted
+    /// then.
     ///
     /// # Safety
     ///
-    /// Whoever runs the code runs it as what it is. Until the last thread is through, nothing of it depends on anything
+    /// Whoever runs the code runs it as what it is. Each marked branch is executed as the instruction that it is. Until the last thread is through, nothing of it depends on anything
     /// that goes away.
     pub unsafe fn commit(mut self, ops: Assembler) -> Result<Code, Error> {
-        let Pending { bytes, sites } = ops.finish(self.exec())?;
+        let Pending { bytes, sites, by } = ops.finish(self.identity)?;
         let capacity = self.capacity();
         if bytes.len() > capacity {
             // Never published: nobody is on the way.
@@ -227,8 +233,14 @@ impl Reservation {
         let Some(block) = self.block.take() else {
             unreachable!("only `commit` takes the block, and it takes `self`")
         };
-        self.shared.heap.lock().write(&block, &bytes);
-        Ok(Code::new(Arc::clone(&self.shared), block, bytes.len(), sites))
+        let written = self.shared.heap.lock().write(&block, &bytes);
+        if let Err(error) = written {
+            sites.iter().for_each(|site| self.shared.leave(site.route));
+            // Aborted when `self` is dropped, which it is now.
+            self.block = Some(block);
+            return Err(error.into());
+        }
+        Ok(Code::new(Arc::clone(&self.shared), block, bytes.len(), sites, by))
     }
 
     /// Gives the memory back. As dropping it does.

@@ -5,14 +5,15 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::assembler::{Marked, Placed};
+use super::assembler::{Identity, Marked, Placed};
 use super::route::{Route, Shared};
 use super::signature::Signature;
 use super::site::Site;
-use crate::arena::Block;
-use crate::error::Error;
+use crate::arena::{Block, WriteAddr};
+use crate::error::{Error, MemoryError};
 use crate::gated::Gated;
 use crate::quiesce::{Guard, SlowSection, reclaimer, section};
+use crate::sabotage::{self, Sabotage};
 use crate::{arch, arena::ExecAddr};
 
 /// Code in an arena.
@@ -28,11 +29,15 @@ pub struct Code {
 ///
 /// Invariants:
 /// 1. `block` holds the code, and lives until a grace period after this is dropped.
-/// 2. The opcode of each site is at 3 mod 8 inside `block`, and its route is that of `states`.
+/// 2. The opcode of each site is at 3 mod 8 inside `block`, no two sites share a byte, and each one's route is that of
+///    `states`.
+/// 3. A mark of the assembler `by` with the signature `F` has an index in `states`, whose target is an `F`.
 pub(super) struct Owner {
     shared: Arc<Shared>,
     block: Option<Block>,
     len: usize,
+    /// The assembler that wrote it.
+    by: Identity,
     states: Vec<(usize, Gated<State>)>,
 }
 
@@ -43,13 +48,19 @@ struct State {
 }
 
 impl Code {
-    pub(super) fn new(shared: Arc<Shared>, block: Block, len: usize, sites: Vec<Placed>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        block: Block,
+        len: usize,
+        sites: Vec<Placed>,
+        by: Identity,
+    ) -> Self {
         shared.sites.fetch_add(sites.len(), Ordering::Relaxed);
         let state = |placed: Placed| {
             (placed.offset, Gated::new(State { target: placed.target, route: placed.route }))
         };
         let states = sites.into_iter().map(state).collect();
-        Self { owner: Arc::new(Owner { shared, block: Some(block), len, states }) }
+        Self { owner: Arc::new(Owner { shared, block: Some(block), len, by, states }) }
     }
 
     /// Where it begins.
@@ -96,17 +107,19 @@ impl Code {
 
     /// The site that was marked while this was written.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Where it was marked in other code.
-    #[must_use]
-    pub fn site<F: Signature>(&self, marked: Marked<F>) -> Site<F> {
+    /// [`MemoryError::ForeignMark`] where it was marked in other code, also by another assembler of the same reservation.
+    pub fn site<F: Signature>(&self, marked: Marked<F>) -> Result<Site<F>, Error> {
         self.clone().into_site(marked)
     }
 
-    pub(super) fn into_site<F: Signature>(self, marked: Marked<F>) -> Site<F> {
-        assert_eq!(marked.base, self.owner.start().get(), "the site was marked in other code");
-        Site::new(self, marked.index)
+    pub(super) fn into_site<F: Signature>(self, marked: Marked<F>) -> Result<Site<F>, Error> {
+        let own = marked.assembler == self.owner.by || sabotage::is(Sabotage::AnyMark);
+        if own && marked.index < self.owner.states.len() {
+            return Ok(Site::new(self, marked.index));
+        }
+        Err(MemoryError::ForeignMark { code: self.owner.start().get() }.into())
     }
 }
 
@@ -131,9 +144,14 @@ impl Owner {
         }
         let site = self.site_address(index);
         let route = self.shared.route(site, target)?;
-        let write = self.block.as_ref().and_then(|block| self.shared.heap.lock().write_addr(block, *offset));
-        let write = write.expect("a site lies inside its block");
-        arch::retarget(site, write, route.displacement);
+        let Some(block) = self.block.as_ref() else { unreachable!("only `drop` takes the block") };
+        // Invariant 2: the site lies inside its block.
+        let store = |start: WriteAddr| arch::retarget(site, start.add(*offset), route.displacement);
+        let stored = self.shared.heap.lock().patch(block, store);
+        if let Err(error) = stored {
+            self.shared.leave(route);
+            return Err(error.into());
+        }
         let old = core::mem::replace(&mut *state, State { target, route });
         drop(state);
         section::heavy_barrier();

@@ -55,9 +55,7 @@ impl Shared {
             Some((block, _)) => block.exec(),
             None => {
                 let code = arch::trampoline(ExecAddr::new(target));
-                let mut heap = self.heap.lock();
-                let block = heap.allocate(code.as_bytes().len())?;
-                heap.write(&block, code.as_bytes());
+                let block = self.heap.lock().emit(code.as_bytes().len(), |_| code)?;
                 let at = block.exec();
                 trampolines.insert(target, (block, 0));
                 at
@@ -65,9 +63,10 @@ impl Shared {
         };
         let Some(displacement) = arch::displacement(site, at) else {
             // The arena's own parts are too far apart.
-            let no_room = MemoryError::NoRoom { near: self.near, length: 1, reach: arch::REACH };
-            Self::drop_if_unused(&self.heap, &mut trampolines, target);
-            return Err(no_room.into());
+            let unused = Self::take_if_unused(&mut trampolines, target);
+            drop(trampolines);
+            self.heap.release(unused);
+            return Err(self.no_room(1).into());
         };
         if let Some((_, sites)) = trampolines.get_mut(&target) {
             *sites += 1;
@@ -82,19 +81,22 @@ impl Shared {
         if let Some((_, sites)) = trampolines.get_mut(&target) {
             *sites -= 1;
         }
-        Self::drop_if_unused(&self.heap, &mut trampolines, target);
+        let unused = Self::take_if_unused(&mut trampolines, target);
+        // What the release reports, it reports without the lock.
+        drop(trampolines);
+        self.heap.release(unused);
     }
 
-    fn drop_if_unused(
-        heap: &Arc<SharedHeap>,
-        trampolines: &mut HashMap<usize, (Block, usize)>,
-        target: usize,
-    ) {
-        if trampolines.get(&target).is_some_and(|(_, sites)| *sites == 0)
-            && let Some((block, _)) = trampolines.remove(&target)
-        {
-            heap.release([block]);
+    fn take_if_unused(trampolines: &mut HashMap<usize, (Block, usize)>, target: usize) -> Option<Block> {
+        let (_, sites) = trampolines.get(&target)?;
+        if *sites != 0 {
+            return None;
         }
+        trampolines.remove(&target).map(|(block, _)| block)
+    }
+
+    pub(super) fn no_room(&self, length: usize) -> MemoryError {
+        MemoryError::NoRoom { near: self.near, length, reach: arch::REACH }
     }
 
     pub(super) fn trampolines(&self) -> usize {

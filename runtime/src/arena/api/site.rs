@@ -18,6 +18,7 @@ pub struct Site<F> {
 }
 
 impl<F: Signature> Site<F> {
+    /// `index` is that of a mark with this signature, of the assembler that wrote the code.
     pub(super) fn new(code: Code, index: usize) -> Self {
         Self { code, index, signature: PhantomData }
     }
@@ -40,7 +41,7 @@ impl<F: Signature> Site<F> {
     /// Where the branch goes.
     #[must_use]
     pub fn target(&self) -> F {
-        // SAFETY: it is the address of the `F` that the site was made with, or retargeted to.
+        // SAFETY: invariant 3 of `Owner`: it is the address of the `F` that the site was made with, or retargeted to.
         unsafe { F::at(self.code.owner.target(self.index)) }
     }
 

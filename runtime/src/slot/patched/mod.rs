@@ -26,8 +26,9 @@
 //! # Invariants
 //!
 //! 1. A stub whose target is a method of B's type without a thunk is reached only by callers whose `this` is of that type.
-//!    (The slot's default is the exception that needs no rule: its code ignores `this`. So does that of a
-//!    type without bytes.)
+//!    (Two sorts of code need no rule, for they ignore `this`: that of a type without bytes; and that which stubs were
+//!    compiled to jump to, which reads the static of the default in its own image. The code in the default's *table*, which is
+//!    what `restore` installs, reads `this` as any other does.)
 //! 2. The `this` word is of B's type only after the barrier that followed the stubs' stores to B's thunks, or where there
 //!    is none, after a grace period.
 //! 3. Only the holder of the writers' lock stores to stubs, `this`, `installed` and `id`.
@@ -65,7 +66,7 @@
 //! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
 //! displacement, and `this` is a constant.
 
-mod callers;
+mod cell;
 mod link;
 mod sites;
 mod stub;
@@ -76,12 +77,15 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::Arc;
 
+use crate::arena::ExecAddr;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
+use crate::slot::identity::Identity;
 
-pub use callers::patch_callers;
-pub(crate) use link::link;
+pub use cell::CodeCell;
+pub(crate) use link::{Linked, Refused, link, link_here};
+pub use sites::patch_callers;
 pub use writer::emitted;
 pub(crate) use writer::{Committed, Writer, finish};
 
@@ -101,11 +105,14 @@ pub struct SlotCore {
     /// It follows the slot of this name in the program: see [`link`].
     linked: AtomicBool,
     name: &'static str,
+    identity: &'static Identity,
     description: &'static Description,
     default_data: NonNull<()>,
     default_table: &'static Table,
-    /// The stubs that were compiled where the slot was declared: so there is one of each method.
-    stubs: &'static [Code],
+    /// The code that stubs run before the first replacement. It ignores `this`, and reads the default of this very slot.
+    defaults: &'static [Code],
+    /// Its cells, which stand beside this in the static.
+    cells: fn() -> &'static [CodeCell],
     /// It is used through its lock, which is the slot's own: it is not linked.
     exclusive: bool,
 }
@@ -118,10 +125,12 @@ unsafe impl Sync for SlotCore {}
 impl SlotCore {
     pub(crate) const fn new(
         name: &'static str,
+        identity: &'static Identity,
         description: &'static Description,
         default_data: NonNull<()>,
         default_table: &'static Table,
-        stubs: &'static [Code],
+        defaults: &'static [Code],
+        cells: fn() -> &'static [CodeCell],
         exclusive: bool,
     ) -> Self {
         Self {
@@ -130,10 +139,12 @@ impl SlotCore {
             id: AtomicU32::new(0),
             linked: AtomicBool::new(false),
             name,
+            identity,
             description,
             default_data,
             default_table,
-            stubs,
+            defaults,
+            cells,
             exclusive,
         }
     }
@@ -142,6 +153,16 @@ impl SlotCore {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What a method runs before the first replacement: see `defaults`.
+    fn default_code(&self, method: usize) -> ExecAddr {
+        ExecAddr::new(self.defaults[method].address())
+    }
+
+    /// The cells of its methods.
+    fn cells(&self) -> &'static [CodeCell] {
+        (self.cells)()
     }
 
     pub(crate) fn default_data(&self) -> NonNull<()> {

@@ -1,64 +1,76 @@
-//! Where the stubs are, and the code memory near them.
+//! Where the sites are, and the code memory near them.
 //!
-//! A stub may have been compiled more than once: by each crate that calls the slot, and by each shared library.
-//! All copies are retargeted, and their records find them. The stubs of one image lie together; the
-//! pages they lie on become a *region*: remapped from a memfd at the first retarget, with a heap for thunks and
-//! trampolines within reach. So do the pages of the callers that can be patched past them (see `callers`).
+//! A site is what is stored to when a slot's method gets another target: a call that the compiler placed, or the slot's cell,
+//! through which every other call goes. The calls of one image lie together; the pages that they lie on become a
+//! *region*: remapped from a memfd at the first retarget of one of them, with a heap for thunks and trampolines within reach.
 
 use core::ops::Range;
 use core::ptr;
-use core::sync::atomic::Ordering;
-use std::collections::HashMap;
+use core::sync::atomic::{AtomicU8, Ordering};
+use std::collections::{HashMap, HashSet};
 
-use super::callers;
-use crate::arch::{self, Branch};
+use super::CodeCell;
+use crate::arch::{self, CallSite, Kept};
 use crate::arena::{Block, CodeHeap, ExecAddr, Mark, WriteAddr};
-use crate::error::{Error, ImageError, MemoryError};
+use crate::error::MemoryError;
 use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
-use crate::sys::image::{self, Image, SiteRecord};
-use crate::sys::memory::DualMap;
+use crate::sys::fork::{self, HeldOff};
+use crate::sys::image::{self, Image, SlotRecord};
+use crate::sys::memory::{DualMap, Refusal};
 
-/// What a site is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The `jmp` of a stub.
-    Stub,
-    /// A `call` or `jmp` that the compiler placed, to a stub.
-    Caller,
+const NEVER: u8 = 1;
+const ALWAYS: u8 = 2;
+
+static CHOICE: AtomicU8 = AtomicU8::new(ALWAYS);
+
+/// Whether the program's own call instructions are patched.
+///
+/// By default they are: a call then costs what a direct call costs. Where they are not, it goes through the slot's stub, at about
+/// the cost of `dyn`. On pages that hold a patched instruction no software breakpoint can be set, and `perf` does not
+/// find symbols. Takes effect for slots that have not been replaced yet; call it first thing. The portable backend has
+/// nothing to patch.
+///
+/// ```
+/// hotcall::patch_callers(false);
+/// ```
+pub fn patch_callers(patch: bool) {
+    CHOICE.store(if patch { ALWAYS } else { NEVER }, Ordering::Relaxed);
 }
 
-/// One branch that is to be retargeted with its slot's method.
+/// One site that is to be retargeted with its slot's method.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) kind: Kind,
-    pub(super) exec: ExecAddr,
     pub(super) method: usize,
     pub(super) region: usize,
 }
 
-/// The stub pages of one image, the pages of their callers, and the code memory near them.
+/// What a site is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// The slot's cell.
+    Cell(&'static CodeCell),
+    /// A call or a jump that the compiler placed.
+    Call(CallSite),
+}
+
+/// The pages of one image's calls, and the code memory near them.
 pub(super) struct Region {
     name: String,
-    /// The stubs' pages.
-    stubs: Range<usize>,
-    /// The callers' pages, runs of them that lie close together.
-    callers: Vec<Range<usize>>,
+    /// The pages of calls, in runs.
+    pages: Vec<Range<usize>>,
     /// All code of the image: thunks and trampolines reach it, and are reached from it.
     code: Range<usize>,
     opened: Option<Opened>,
     news: Vec<News>,
 }
 
-/// What the code memory of a region holds, from before a fork.
-pub(super) struct RegionSnapshot {
-    maps: Vec<Vec<u8>>,
-    heap: Vec<Vec<u8>>,
-}
-
 /// A region whose pages have been remapped.
 pub(super) struct Opened {
     maps: Vec<DualMap>,
+    /// In which all of `maps` were this process's own: a look at each is spared.
+    epoch: u32,
     code: Range<usize>,
     pub(super) heap: CodeHeap,
     /// By target: the trampoline, and how many sites jump to it.
@@ -68,6 +80,16 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn write_addr(&self, exec: ExecAddr) -> Option<WriteAddr> {
         self.maps.iter().find_map(|map| map.write_addr(exec))
+    }
+
+    /// Makes the pages of the sites this process's own, where a fork has shared them. The sites may be written to for as
+    /// long as forks are held off.
+    pub(super) fn make_own(&mut self, held_off: &HeldOff) -> Result<(), Refusal> {
+        if self.epoch != held_off.epoch() {
+            self.maps.iter_mut().try_for_each(|map| map.make_own(held_off))?;
+            self.epoch = held_off.epoch();
+        }
+        Ok(())
     }
 
     /// Whether every site of the region reaches the target.
@@ -83,8 +105,7 @@ impl Opened {
             return Ok(block.exec());
         }
         let code = arch::trampoline(target);
-        let block = self.heap.allocate(code.as_bytes().len())?;
-        self.heap.write(&block, code.as_bytes());
+        let block = self.heap.emit(code.as_bytes().len(), |_| code)?;
         let exec = block.exec();
         self.trampolines.insert(target.get(), (block, 1));
         Ok(exec)
@@ -102,6 +123,10 @@ impl Opened {
         }
     }
 
+    pub(super) fn bytes_remapped(&self) -> usize {
+        self.maps.iter().map(|map| map.exec_range().len()).sum()
+    }
+
     pub(super) fn trampolines(&self) -> usize {
         self.trampolines.len()
     }
@@ -114,26 +139,26 @@ impl Opened {
 }
 
 impl Region {
-    /// Remaps the pages, the first time.
-    pub(super) fn open(&mut self) -> Result<&mut Opened, Error> {
-        if self.opened.is_none() {
+    fn new(name: String, code: Range<usize>) -> Self {
+        Self { name, pages: Vec::new(), code, opened: None, news: Vec::new() }
+    }
+
+    /// Makes the region's heap, and remaps the pages, the first time. A page that is refused stays as it is: the calls on it go
+    /// through their stubs.
+    pub(super) fn open(&mut self) -> &mut Opened {
+        self.opened.get_or_insert_with(|| {
+            // No later than that of any map.
+            let epoch = fork::epoch();
             let over = |pages: &Range<usize>| DualMap::over_image(ExecAddr::new(pages.start), pages.len());
-            let mut maps = vec![over(&self.stubs)?];
-            // A caller whose page is refused goes through its stub, as before.
-            maps.extend(self.callers.iter().filter_map(|pages| over(pages).ok()));
-            self.news.extend(maps.iter().map(|map| News::StubsMapped {
+            let maps: Vec<_> = self.pages.iter().filter_map(|pages| over(pages).ok()).collect();
+            self.news.extend(maps.iter().map(|map| News::PagesMapped {
                 image: self.name.clone(),
                 start: map.exec_range().start,
                 length: map.exec_range().len(),
             }));
             let code = self.code.clone();
-            self.opened =
-                Some(Opened { maps, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
-        }
-        match &mut self.opened {
-            Some(opened) => Ok(opened),
-            None => unreachable!("opened above"),
-        }
+            Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() }
+        })
     }
 
     pub(super) fn opened(&mut self) -> Option<&mut Opened> {
@@ -151,144 +176,212 @@ impl Region {
         }));
         news
     }
-
-    /// Before a fork, with writers kept out: what the code memory holds.
-    pub(super) fn snapshot(&self) -> RegionSnapshot {
-        let opened = self.opened.as_ref();
-        RegionSnapshot {
-            maps: opened
-                .map(|opened| opened.maps.iter().map(DualMap::copy_of_contents).collect())
-                .unwrap_or_default(),
-            heap: opened.map(|opened| opened.heap.copy_of_contents()).unwrap_or_default(),
-        }
-    }
-
-    /// In the child: memory of its own, with that content.
-    pub(super) fn privatise(&mut self, snapshot: &RegionSnapshot) -> Result<(), MemoryError> {
-        let Some(opened) = &mut self.opened else { return Ok(()) };
-        opened.maps.iter_mut().zip(&snapshot.maps).try_for_each(|(map, content)| map.privatise(content))?;
-        opened.heap.privatise(&snapshot.heap)
-    }
 }
 
-/// All stubs of all images.
+/// A slot that has not been replaced yet.
+struct Untouched {
+    slot: &'static SlotCore,
+    /// That of the image which declares it.
+    region: usize,
+    calls: Vec<Found>,
+}
+
+/// All calls and slots of all images.
 pub(super) struct Images {
     loads: u64,
     tables: Vec<usize>,
     pub(super) regions: Vec<Region>,
     /// By the slot's address.
-    found: HashMap<usize, (&'static SlotCore, Vec<Found>)>,
+    untouched: HashMap<usize, Untouched>,
+    /// The addresses of all slots of this copy of hotcall.
+    own: HashSet<usize>,
+    /// Where slots are at home of which no record is found.
+    home: Option<usize>,
+    /// Calls that are left alone, and why.
+    pub(super) kept: HashMap<Kept, usize>,
 }
 
 impl Images {
     pub(super) fn empty() -> Self {
-        Self { loads: 0, tables: Vec::new(), regions: Vec::new(), found: HashMap::new() }
+        Self {
+            loads: 0,
+            tables: Vec::new(),
+            regions: Vec::new(),
+            untouched: HashMap::new(),
+            own: HashSet::new(),
+            home: None,
+            kept: HashMap::new(),
+        }
     }
 
-    /// Looks for images that have been loaded since the last look, and gives the sites in them, by slot.
-    pub(super) fn look(&mut self) -> Result<Vec<(&'static SlotCore, Found)>, Error> {
+    /// Looks for images that have been loaded since the last look, and gives the calls in them, by slot.
+    pub(super) fn look(&mut self) -> Vec<(&'static SlotCore, Found)> {
         if self.loads == image::loads() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let images = image::images();
-        let mut fresh = Vec::new();
-        for image in &images.images {
-            let identity = image.records.as_ptr().addr();
-            if !self.tables.contains(&identity) {
-                self.look_at(image, &mut fresh)?;
-                self.tables.push(identity);
+        let new: Vec<_> = images.images.iter().filter(|image| !self.knows(image)).collect();
+        // Slots first: a call may be of a slot that another image declares.
+        let mut regions = Vec::new();
+        for image in &new {
+            let region = self.add_region(image);
+            for slot in slots_of(image, is_ours) {
+                self.own.insert(address_of(slot));
+                self.adopt(slot, region);
             }
+            regions.push(region);
+        }
+        let mut fresh = Vec::new();
+        for (image, region) in new.into_iter().zip(regions) {
+            let strangers = strangers_of(image, is_ours);
+            let own = core::mem::take(&mut self.own);
+            let slot_of = |core: usize| {
+                if strangers.contains(&core) {
+                    return None;
+                }
+                // SAFETY: an image whose calls are of this copy's slots stays loaded (see `Library`), and so does one that
+                // is not, while its own runtime's functions are called here.
+                let slot = unsafe { image::slot_at(core) };
+                own.contains(&address_of(slot)).then_some(slot)
+            };
+            let calls = self.add_calls(image, region, slot_of);
+            self.own = own;
+            // A library without a part in this may be linked, or unloaded so that another comes to lie where it lay.
+            if !calls.is_empty() || image.slots.iter().any(is_ours) {
+                self.has_looked_at(image);
+            }
+            fresh.extend(calls);
         }
         self.loads = images.loads;
-        Ok(fresh)
+        fresh
     }
 
-    fn look_at(&mut self, image: &Image, fresh: &mut Vec<(&'static SlotCore, Found)>) -> Result<(), Error> {
-        let ours = image.records.iter().filter(|record| is_ours(record));
-        let ours: Vec<_> = ours.map(|record| (record, (record.slot)())).collect();
-        self.add_region(image, &ours, fresh)
+    /// Whether the sites in it have been found.
+    pub(super) fn knows(&self, image: &Image) -> bool {
+        self.tables.contains(&image.calls.as_ptr().addr())
     }
 
-    /// Makes a region of those of an image's records, each with the slot that it belongs to.
-    pub(super) fn add_region(
+    pub(super) fn has_looked_at(&mut self, image: &Image) {
+        self.tables.push(image.calls.as_ptr().addr());
+    }
+
+    /// The cells of a slot that has not been replaced yet are sites of the region.
+    pub(super) fn adopt(&mut self, slot: &'static SlotCore, region: usize) {
+        self.untouched.entry(address_of(slot)).or_insert_with(|| Untouched {
+            slot,
+            region,
+            calls: Vec::new(),
+        });
+    }
+
+    /// Makes a region of an image.
+    pub(super) fn add_region(&mut self, image: &Image) -> usize {
+        let ends = image.code.iter().map(|code| code.as_ptr_range());
+        let ends = ends.map(|end| end.start.addr()..end.end.addr());
+        let code = ends.reduce(|all, one| all.start.min(one.start)..all.end.max(one.end));
+        self.regions.push(Region::new(image.name.clone(), code.unwrap_or(0..0)));
+        self.regions.len() - 1
+    }
+
+    /// Finds the calls of an image whose slots `slot_of` knows, by the address of the function that gives one.
+    pub(super) fn add_calls(
         &mut self,
         image: &Image,
-        records: &[(&'static SiteRecord, &'static SlotCore)],
-        fresh: &mut Vec<(&'static SlotCore, Found)>,
-    ) -> Result<(), Error> {
-        let Some(first) = records.iter().map(|(record, _)| record.site).min() else { return Ok(()) };
-        let last = records.iter().map(|(record, _)| record.site).max().unwrap_or(first);
-        let region = self.regions.len();
-        let mut stubs = HashMap::with_capacity(records.len());
-        for &(record, slot) in records {
-            let exec = ExecAddr::new(record.site);
-            check_stub(exec)?;
-            // Callers go to the stub's first instruction, the padding before the jump.
-            let entry = record.site - arch::SITE_OFFSET;
-            if let Some((other, method)) = stubs.insert(entry, (slot, record.method))
-                && (!ptr::eq::<SlotCore>(other, slot) || method != record.method)
-            {
-                let (address, first, second) = (record.site, other.name(), slot.name());
-                return Err(ImageError::Folded { address, first, second }.into());
+        region: usize,
+        slot_of: impl Fn(usize) -> Option<&'static SlotCore>,
+    ) -> Vec<(&'static SlotCore, Found)> {
+        let wanted = CHOICE.load(Ordering::Relaxed) == ALWAYS;
+        let mut slots = HashMap::new();
+        let (mut found, mut at) = (Vec::new(), HashSet::new());
+        for record in image.calls {
+            let Some(label) = record.label() else { continue };
+            let Some(slot) = *slots.entry(record.core()).or_insert_with_key(|core| slot_of(*core)) else {
+                continue;
+            };
+            let code = image.code_at(label).unwrap_or_default();
+            let call = if wanted {
+                arch::find_call(code, label, record.stub(), |pointer| image.pointer_at(pointer))
+            } else {
+                Err(Kept::Unwanted)
+            };
+            match call {
+                // Where two records lead to one call, it is one site.
+                Ok(call) if !at.insert(call.at) => {}
+                Ok(call) => {
+                    found.push((slot, Found { kind: Kind::Call(call), method: record.method(), region }))
+                }
+                Err(kept) => self.keep(kept),
             }
-            fresh.push((slot, Found { kind: Kind::Stub, exec, method: record.method, region }));
         }
-        let callers = callers::find(image, &stubs);
-        let displacements: Vec<_> = callers.iter().map(|(exec, _)| exec.add(1).get()).collect();
-        fresh.extend(
-            callers
-                .into_iter()
-                .map(|(exec, (slot, method))| (slot, Found { kind: Kind::Caller, exec, method, region })),
-        );
-
-        let stub_pages = pages_of(first, last + arch::BRANCH_LEN);
-        let ends = image.code.iter().map(|code| code.as_ptr_range());
-        let code = ends.fold(stub_pages.clone(), |code, end| {
-            code.start.min(end.start.addr())..code.end.max(end.end.addr())
+        let calls = found.iter().filter_map(|(_, found)| match found.kind {
+            Kind::Call(call) => Some(call),
+            Kind::Cell(_) => None,
         });
-        self.regions.push(Region {
-            name: image.name.clone(),
-            callers: page_runs(displacements, &stub_pages),
-            stubs: stub_pages,
-            code,
-            opened: None,
-            news: Vec::new(),
-        });
-        Ok(())
+        self.regions[region].pages = page_runs(calls);
+        found
     }
 
-    /// Slots that have stubs and have not been replaced yet.
+    /// A call is left alone.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        *self.kept.entry(kept).or_default() += 1;
+    }
+
+    /// Every slot of this copy of hotcall that has not been replaced yet.
     pub(super) fn untouched(&self) -> impl Iterator<Item = &'static SlotCore> {
-        self.found.values().map(|(slot, _)| *slot)
+        self.untouched.values().map(|untouched| untouched.slot)
     }
 
-    /// Keeps stubs of a slot that has not been replaced yet.
-    pub(super) fn keep(&mut self, slot: &'static SlotCore, found: Found) {
-        self.found.entry(ptr::from_ref(slot).addr()).or_insert((slot, Vec::new())).1.push(found);
-    }
-
-    /// The stubs of a slot that is replaced for the first time.
-    pub(super) fn take(&mut self, slot: &'static SlotCore) -> Result<Vec<Found>, Error> {
-        let found =
-            self.found.remove(&ptr::from_ref(slot).addr()).map(|(_, found)| found).unwrap_or_default();
-        let own = slot.stubs.iter().enumerate();
-        let mut found_own = own.map(|(method, stub)| {
-            let opcode = stub.address().next_multiple_of(arch::SITE_ALIGN) + arch::SITE_OFFSET;
-            let is_own = |site: &Found| site.method == method && site.exec.get() == opcode;
-            found.iter().any(is_own)
-        });
-        let complete = found_own.all(|is_found| is_found);
-        if !complete {
-            self.found.insert(ptr::from_ref(slot).addr(), (slot, found));
-            return Err(ImageError::NoStubs { slot: slot.name() }.into());
+    /// Keeps a call of a slot that has not been replaced yet.
+    pub(super) fn remember(&mut self, slot: &'static SlotCore, found: Found) {
+        if let Some(untouched) = self.untouched.get_mut(&address_of(slot)) {
+            untouched.calls.push(found);
         }
-        Ok(found)
+    }
+
+    /// The sites of a slot that is replaced for the first time: its cells, and the calls that are patched.
+    pub(super) fn take(&mut self, slot: &'static SlotCore) -> Vec<Found> {
+        let (region, calls) = match self.untouched.remove(&address_of(slot)) {
+            Some(untouched) => (untouched.region, untouched.calls),
+            None => (self.home(), Vec::new()),
+        };
+        slot.cells_found(region).chain(calls).collect()
+    }
+
+    fn home(&mut self) -> usize {
+        *self.home.get_or_insert_with(|| {
+            let code = image::own_code().unwrap_or_else(|| {
+                let here = (image::runtime_anchor as *const ()).addr();
+                here..here + 1
+            });
+            self.regions.push(Region::new(String::new(), code));
+            self.regions.len() - 1
+        })
     }
 }
 
-/// Whether the stub was compiled with this copy of hotcall.
-pub(super) fn is_ours(record: &SiteRecord) -> bool {
-    ptr::fn_addr_eq(record.runtime, image::runtime_anchor as extern "C" fn() -> _)
+pub(super) fn address_of(slot: &SlotCore) -> usize {
+    ptr::from_ref(slot).addr()
+}
+
+/// Whether what a record names was compiled with this copy of hotcall.
+pub(super) fn is_ours(record: &SlotRecord) -> bool {
+    record
+        .runtime
+        .is_some_and(|runtime| ptr::fn_addr_eq(runtime, image::runtime_anchor as extern "C" fn() -> _))
+}
+
+/// The slots of those records of an image that `wanted` accepts, each once.
+pub(super) fn slots_of(image: &Image, wanted: impl Fn(&SlotRecord) -> bool) -> Vec<&'static SlotCore> {
+    let mut known = HashSet::new();
+    let records = image.slots.iter().filter(|record| wanted(record));
+    let slots = records.filter_map(|record| Some((record.slot?)()));
+    slots.filter(|slot| known.insert(address_of(slot))).collect()
+}
+
+/// The addresses of the functions that give those slots of an image that `ours` does not accept.
+pub(super) fn strangers_of(image: &Image, ours: impl Fn(&SlotRecord) -> bool) -> HashSet<usize> {
+    let records = image.slots.iter().filter(|record| !ours(record));
+    records.filter_map(|record| record.slot).map(|slot| (slot as *const ()).addr()).collect()
 }
 
 fn pages_of(start: usize, end: usize) -> Range<usize> {
@@ -296,38 +389,19 @@ fn pages_of(start: usize, end: usize) -> Range<usize> {
     start - start % page..end.next_multiple_of(page)
 }
 
-/// The pages that the addresses are on, those of the stubs left out. Runs that are close together are joined, since
-/// each costs a mapping.
-fn page_runs(mut addresses: Vec<usize>, stubs: &Range<usize>) -> Vec<Range<usize>> {
-    const CLOSE: usize = 64 << 10;
-    addresses.sort_unstable();
+/// The pages that calls are on, and no others: each stays as it was where nothing is rewritten.
+fn page_runs(calls: impl Iterator<Item = CallSite>) -> Vec<Range<usize>> {
+    let mut pages: Vec<_> =
+        calls.map(|call| pages_of(call.at.get(), call.at.get() + call.form.len())).collect();
+    pages.sort_unstable_by_key(|pages| pages.start);
     let mut runs: Vec<Range<usize>> = Vec::new();
-    for address in addresses.into_iter().filter(|address| !stubs.contains(address)) {
-        let page = pages_of(address, address + 1);
+    for page in pages {
         match runs.last_mut() {
-            Some(run) if page.start <= run.end + CLOSE && !(run.end..page.start).contains(&stubs.start) => {
-                run.end = run.end.max(page.end);
-            }
+            Some(run) if page.start <= run.end => run.end = run.end.max(page.end),
             _ => runs.push(page),
         }
     }
     runs
-}
-
-fn check_stub(exec: ExecAddr) -> Result<(), ImageError> {
-    let malformed = |reason: String| ImageError::Malformed { address: exec.get(), reason };
-    if exec.get() % arch::SITE_ALIGN != arch::SITE_OFFSET {
-        return Err(malformed(format!(
-            "its opcode is at {} mod {}, and must be at {}",
-            exec.get() % arch::SITE_ALIGN,
-            arch::SITE_ALIGN,
-            arch::SITE_OFFSET
-        )));
-    }
-    match arch::branch_at(exec) {
-        Some(Branch::Jump) => Ok(()),
-        other => Err(malformed(format!("a jump was expected, {other:?} was found"))),
-    }
 }
 
 /// So that a mark and the region it belongs to are not mixed up.
@@ -342,5 +416,13 @@ impl SlotCore {
     pub(super) fn set_index(&self, index: usize) {
         let id = u32::try_from(index + 1).expect("fewer than 2^32 slots fit an address space");
         self.id.store(id, Ordering::Relaxed);
+    }
+}
+
+impl SlotCore {
+    /// Its cells, as sites of a region.
+    pub(super) fn cells_found(&self, region: usize) -> impl Iterator<Item = Found> + use<> {
+        let cells = self.cells().iter().enumerate();
+        cells.map(move |(method, cell)| Found { kind: Kind::Cell(cell), method, region })
     }
 }

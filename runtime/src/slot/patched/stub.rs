@@ -1,87 +1,195 @@
-//! The stub, as the assembler sees it.
+//! The stub, the call, and what they leave in the image.
 //!
 //! ```text
-//!  section hotcall_stubs                section hotcall_sites (written by the dynamic linker only)
-//!  ---------------------                --------------------------------------------------
-//!  0:  0f 1f 00      nop                .quad  address of the opcode at 3
-//!  3:  e9 dddddddd   jmp default        .quad  fn() -> the slot's core
-//!  8:  cc ...        up to 16           .quad  this copy of hotcall
-//!                                       .quad  the method's index
-//!  section .note.hotcall (one an object file)
-//!  ---------------------
-//!  owner "hotcall", type 1: distances to the start and the end of this image's hotcall_sites
+//!  caller                              section hotcall_calls        section hotcall_slots, one record a slot
+//!  ------                              ---------------------        ------------------------------------------
+//!       this, arguments: in registers  .long  to 2                  .quad  fn() -> the slot's core
+//!       .p2align 3,,5                  .long  to the stub           .quad  this copy of hotcall
+//!  2:   call stub                      .long  to that fn()
+//!                                      .long  the method's index    section .note.hotcall (one an object file)
+//!  stub                                                             ------------------------------------------
+//!  ----                                                             owner "hotcall", type 2: distances to the start and
+//!       cell null?   the default's method                           the end of hotcall_calls, and of hotcall_slots
+//!       else         jmp *cell
 //! ```
 //!
-//! The opcode is at 3 mod 8, so the displacement is 4-aligned and the instruction lies in one aligned quadword.
-//! The stub is a tail jump: it leaves no frame, so arguments on the stack are where the method expects them,
-//! and a panic unwinds as if the stub were not there.
+//! # The call
+//!
+//! The call is the compiler's own: it unwinds as any call does. All that is added is a piece of inline assembly without an
+//! instruction, just before it, that takes each argument and gives it back in the very register in which the call will pass
+//! it. So nothing is left to be done between the two, and the call begins at the label, at 0, 1 or 2 mod 8. The runtime believes
+//! none of this: it looks whether a call to the stub stands there, and whether it lies so that it can be patched.
+//! Arguments go as words (`passing.rs`), so that none is on the stack, where the compiler would push it after the assembly.
+//!
+//! # The stub
+//!
+//! It must not be inlined, or there is no call to patch; and the compiler must call it directly, which it does only where it
+//! knows that no other image can interpose. A function that is `inline(never)` it exports from library crates, and calls
+//! through the global offset table. So the stub is `inline`, of which each unit of code has a copy of its own; and it is
+//! compiled for a processor that the caller is not compiled for (a feature that no instruction here needs), which LLVM does not
+//! inline. Where it does all the same, nothing is wrong: then the stub's load of the cell stands in the caller.
+//!
+//! Whatever the default's code is, the other arm calls what nobody knows. So the compiler can conclude nothing from the one
+//! for the other: not that it never unwinds, nor that it has no effects.
 
-/// For `#[dispatch]`: declares the stub of one method, a naked function of the signature given.
+/// The note by which the tables are found. Once in an object file: the tables hold a record of nothing each, so that both
+/// sections are there.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __stub {
-    (method = $method:expr, definition = [$($definition:tt)*], default = [$($default:tt)*], $($signature:tt)*) => {
-        #[unsafe(naked)]
-        #[unsafe(link_section = "hotcall_stubs")]
-        $($signature)* {
-            ::core::arch::naked_asm!(
-                ".balign 16",
-                ".byte 0x0f, 0x1f, 0x00",
-                "2:",
-                "jmp {default}@PLT",
-                ".balign 16, 0xcc",
-                ".pushsection hotcall_sites, \"awR\", @progbits",
+macro_rules! __note {
+    () => {
+        ::core::concat!(
+            ".ifndef hotcall_note_defined\n",
+            ".set hotcall_note_defined, 1\n",
+            ".pushsection hotcall_calls, \"aR\", @progbits\n",
+            ".balign 4\n",
+            ".long 0, 0, 0, 0\n",
+            ".popsection\n",
+            ".pushsection hotcall_slots, \"awR\", @progbits\n",
+            ".balign 8\n",
+            ".quad 0, 0\n",
+            ".popsection\n",
+            ".pushsection .note.hotcall, \"aGR\", @note, hotcall_note, comdat\n",
+            ".balign 4\n",
+            ".long 8, 32, 2\n",
+            ".asciz \"hotcall\"\n",
+            ".hidden __start_hotcall_calls\n",
+            ".hidden __stop_hotcall_calls\n",
+            ".hidden __start_hotcall_slots\n",
+            ".hidden __stop_hotcall_slots\n",
+            "3:\n",
+            ".quad __start_hotcall_calls - 3b\n",
+            ".quad __stop_hotcall_calls - 3b\n",
+            ".quad __start_hotcall_slots - 3b\n",
+            ".quad __stop_hotcall_slots - 3b\n",
+            ".popsection\n",
+            ".endif\n",
+        )
+    };
+}
+
+/// For `#[slot]`: writes the slot's record. In the body of the function that gives the slot's core.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __slot_record {
+    ($definition:ty) => {
+        // SAFETY: no instruction: a record in a section of its own.
+        unsafe {
+            ::core::arch::asm!(
+                ".pushsection hotcall_slots, \"awR\", @progbits",
                 ".balign 8",
-                ".quad 2b",
-                ".quad {slot}",
+                ".quad {core}",
                 ".quad {runtime}",
-                ".quad {method}",
                 ".popsection",
-                ".ifndef hotcall_note_defined",
-                ".set hotcall_note_defined, 1",
-                ".pushsection .note.hotcall, \"aGR\", @note, hotcall_note, comdat",
-                ".balign 4",
-                ".long 8, 16, 1",
-                ".asciz \"hotcall\"",
-                ".hidden __start_hotcall_sites",
-                ".hidden __stop_hotcall_sites",
-                "3:",
-                ".quad __start_hotcall_sites - 3b",
-                ".quad __stop_hotcall_sites - 3b",
-                ".popsection",
-                ".endif",
-                default = sym $($default)*,
-                slot = sym <$($definition)* as $crate::__private::Definition>::core,
+                $crate::__note!(),
+                core = sym <$definition as $crate::__private::Definition>::core,
                 runtime = sym $crate::__private::runtime_anchor,
-                method = const $method,
-            )
+                options(nomem, nostack, preserves_flags),
+            );
         }
     };
 }
 
-/// For `#[dispatch]`: the addresses of stubs.
+/// For `#[dispatch]`: declares the stub of one method.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __stubs {
-    ($($(#[$attribute:meta])* [$($stub:tt)*]),* $(,)?) => {
-        &[$($(#[$attribute])* $crate::__private::Code::new($($stub)* as *const ())),*]
+macro_rules! __stub {
+    (
+        method = $method:expr,
+        definition = [$($definition:tt)*],
+        erased = [$($erased:tt)*],
+        default = [$($default:tt)*],
+        arguments = [$($argument:ident),*],
+        $($signature:tt)*
+    ) => {
+        #[inline]
+        #[target_feature(enable = "widekl")]
+        $($signature)* {
+            let code = $crate::__private::cell_of::<$($definition)*>($method).load();
+            if code.is_null() {
+                // SAFETY: the caller's promise is that of the default's shim, which ignores `this`.
+                return unsafe { $($default)*($($argument),*) };
+            }
+            // SAFETY: what is in the cell is code of this method, for the `this` that was loaded with it, or code that brings
+            // its own (invariant 1 of `slot::patched`).
+            let code = unsafe { ::core::mem::transmute::<*const (), $($erased)*>(code) };
+            // SAFETY: as above; the other promises are the caller's.
+            unsafe { code($($argument),*) }
+        }
     };
 }
 
-/// For `#[dispatch]`: calls a slot's method on what is bound.
+/// For `#[dispatch]`: the cells of a slot with so many methods.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __cells {
+    ($count:expr) => {
+        [$crate::__private::CodeCell; $count]
+    };
+    (empty $count:expr) => {
+        [$crate::__private::CodeCell::EMPTY; $count]
+    };
+}
+
+/// For `#[dispatch]`: calls a slot's method on what is bound. Arguments are variables that are words or floats, each with the
+/// register in which it is passed; `$padding` is where the label is to be, mod 8, where nothing is optimised.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __call {
-    ($bound:expr, method = $method:expr, stub = $stub:expr, table = $table:expr, ($($argument:expr),* $(,)?)) => {
-        // SAFETY: `Bound` protects what the slot holds; the stub passes control to the method for which
-        // `this` was loaded, or to a thunk that replaces it (invariant 1 of `slot::patched`).
-        unsafe { $stub($crate::__private::Within::__this($bound), $($argument),*) }
-    };
-    ($bound:expr, method = $method:expr, stub = $stub:expr, table = $table:expr, out, ($($argument:expr),* $(,)?)) => {{
-        let mut result = $crate::__private::MaybeUninit::uninit();
-        // SAFETY: as above.
-        unsafe { $stub($crate::__private::Within::__this($bound), &raw mut result, $($argument),*) };
-        // SAFETY: a method that returns has written its result.
-        unsafe { result.assume_init() }
+    (
+        $bound:expr,
+        method = $method:expr,
+        definition = [$($definition:tt)*],
+        stub = [$($stub:tt)*],
+        table = [$($table:tt)*],
+        padding = $padding:literal,
+        arguments = [$($register:tt $argument:ident),*]
+    ) => {{
+        let mut this = $crate::__private::Within::__this($bound);
+        // SAFETY: no instruction but padding, and a record in a section of its own.
+        unsafe {
+            ::core::arch::asm!(
+                $crate::__align_call!($padding),
+                "2:",
+                ".pushsection hotcall_calls, \"aR\", @progbits",
+                ".balign 4",
+                ".long 2b - .",
+                ".long {stub}@PLT - .",
+                ".long {core}@PLT - .",
+                ".long {method}",
+                ".popsection",
+                $crate::__note!(),
+                stub = sym $($stub)*,
+                core = sym <$($definition)* as $crate::__private::Definition>::core,
+                method = const $method,
+                inout("rdi") this,
+                $(inout($register) $argument,)*
+                options(nostack, preserves_flags),
+            );
+        }
+        // SAFETY: `Bound` protects what the slot holds; the stub, or what the call is patched to, passes control to the
+        // method for which `this` was loaded, or to a thunk that replaces it (invariant 1 of `slot::patched`).
+        unsafe { $($stub)*(this $(, $argument)*) }
     }};
+}
+
+/// Where a call is to begin: at 0, 1 or 2 mod 8.
+#[cfg(not(debug_assertions))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __align_call {
+    ($padding:literal) => {
+        ".p2align 3,,5"
+    };
+}
+
+/// Without optimisation each argument is stored behind the label and loaded again, by instructions whose lengths are known as long
+/// as the function's frame is small. So the label is moved, within 0 to 3 mod 8, for the call to come to lie right.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __align_call {
+    ($padding:literal) => {
+        ::core::concat!(".p2align 3\n.skip ", ::core::stringify!($padding), ", 0x90")
+    };
 }

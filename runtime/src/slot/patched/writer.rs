@@ -2,58 +2,29 @@
 //!
 //! Invariant numbers are those of the parent module's head.
 
+pub(super) mod adopt;
+mod count;
+mod entry;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(super) use adopt::Joining;
+
 use super::SlotCore;
-use super::sites::{Found, Images, Kind, Marks, Region, RegionSnapshot};
-use crate::arch;
-use crate::arena::{Block, ExecAddr, WriteAddr};
-use crate::error::{Error, ImageError, MemoryError};
+use super::sites::{Found, Images, Kind, Marks};
+use crate::arch::{self, Kept};
+use crate::arena::ExecAddr;
+use crate::error::{Error, MemoryError};
 use crate::installed::Installed;
+use crate::quiesce::linked::Runtime;
 use crate::quiesce::{reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
-use crate::slot::inspect::{Counts, Emitted, News};
-
-/// How the sites of an entry reach the code they are to run.
-#[derive(Debug)]
-enum Via {
-    /// Straight: their target is the method's code.
-    Direct,
-    /// Through a thunk that loads the instance.
-    Thunk(Block),
-    /// Through the trampoline, shared within the region, to this code.
-    Trampoline(ExecAddr),
-}
-
-/// A branch that can be retargeted.
-#[derive(Debug)]
-struct Site {
-    kind: Kind,
-    exec: ExecAddr,
-    /// Of the opcode, for a stub; of the displacement, for a caller.
-    write: WriteAddr,
-}
-
-/// The sites of one method in one region: they have one target.
-#[derive(Debug)]
-struct Entry {
-    method: usize,
-    region: usize,
-    /// The first site stands here, and not behind a pointer: most entries have one, and a large batch waits for
-    /// memory more than for anything else.
-    first: Site,
-    others: Vec<Site>,
-    /// Nothing before the first replacement: then stubs go to the default, and callers to their stubs.
-    target: Option<ExecAddr>,
-    via: Via,
-}
-
-/// Where an entry's sites are to go next.
-struct Next {
-    target: ExecAddr,
-    via: Via,
-}
+use crate::sys::fork;
+use crate::sys::memory::Refusal;
+pub use count::emitted;
+use entry::{Call, Entry, Next, Via};
 
 /// What is to be published: of slot `index`, entry `number` goes to `next`.
 struct Planned {
@@ -95,7 +66,7 @@ struct SlotState {
 
 /// How far a slot has come since it was last given code of another type. A grace period lies between each two; between the
 /// last two a barrier is enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     /// The `this` words are of another type than `current`. Only where no barrier could be passed.
     Unpublished,
@@ -149,12 +120,13 @@ pub(crate) struct Writer {
     slots: Vec<SlotState>,
     /// How many changes were made in place.
     in_place: u64,
-    /// Stubs found in images that were loaded late, not yet looked at.
+    /// Calls found in images that were loaded late, not yet looked at.
     late: Vec<(&'static SlotCore, Found)>,
-    /// Between the handlers of a fork: what code memory holds.
-    snapshot: Vec<RegionSnapshot>,
-    /// In a child whose memory could not be made its own: why nothing can be replaced here.
-    refused: Option<String>,
+    /// Slots that sites have joined: they enter their next stage a grace period after the next commit.
+    joined: Vec<Advance>,
+    /// Slots of libraries that follow none of this program's and are written here all the same, by address: whose they
+    /// are. Nothing where there is no such library.
+    adopted: Option<HashMap<usize, &'static Runtime>>,
 }
 
 impl Writer {
@@ -164,8 +136,8 @@ impl Writer {
             slots: Vec::new(),
             in_place: 0,
             late: Vec::new(),
-            snapshot: Vec::new(),
-            refused: None,
+            joined: Vec::new(),
+            adopted: None,
         }
     }
 
@@ -175,16 +147,14 @@ impl Writer {
 
     /// All changes, or none.
     pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
-        let plan = match self.prepare(&changes) {
+        let mut plan = match self.prepare(&changes) {
             Ok(plan) => plan,
             Err(error) => return Err((error, changes)),
         };
         let mut unused = Vec::with_capacity(plan.stores.len());
-        // Stores that cannot fail.
-        for Planned { index, number, next } in plan.stores {
-            let state = &mut self.slots[index];
-            state.moves = false;
-            state.entries[number].retarget(next, &mut unused);
+        if let Err(error) = self.store(&mut plan.stores, &mut unused) {
+            self.forget(plan.stores);
+            return Err((error.into(), changes));
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
             core::mem::take(&mut unused).into_iter().for_each(|one| self.release(one));
@@ -226,6 +196,7 @@ impl Writer {
                 advance.push(Advance { index, serial: state.serial });
             }
         }
+        advance.append(&mut self.joined);
         let mut committed = Committed { replaced, unused, advance };
         if sabotage::is(Sabotage::SettleAtOnce) {
             self.advance(&core::mem::take(&mut committed.advance), &mut committed);
@@ -236,28 +207,57 @@ impl Writer {
 
     /// Everything that may be refused. Nothing that a caller can see changes.
     fn prepare(&mut self, changes: &[Change]) -> Result<Plan, Error> {
-        if let Some(reason) = &self.refused {
-            return Err(MemoryError::AfterFork { reason: reason.clone() }.into());
-        }
         self.adopt_new_images()?;
         let mut plan = Plan::with_capacity(changes.len());
         for change in changes {
             if let Err(error) = self.plan(change, &mut plan) {
-                // No thread has seen what the plans took.
-                for Planned { index, number, next } in plan.stores {
-                    self.slots[index].moves = false;
-                    let region = self.slots[index].entries[number].region;
-                    self.release(Unused { region, via: next.via });
-                }
+                self.forget(plan.stores);
                 return Err(error);
             }
         }
         Ok(plan)
     }
 
+    /// Gives back what the plans took: no thread has seen it.
+    fn forget(&mut self, stores: Vec<Planned>) {
+        for Planned { index, number, next } in stores {
+            self.slots[index].moves = false;
+            let region = self.slots[index].entries[number].region;
+            self.release(Unused { region, via: next.via });
+        }
+    }
+
+    /// Stores what was planned: all of it, or where a fork has shared the sites' memory and it cannot be copied, nothing.
+    ///
+    /// What was stored is taken out of `stores`; what the sites have stopped using goes to `unused`, which has room for it:
+    /// nothing is allocated or freed while forks are held off.
+    fn store(&mut self, stores: &mut Vec<Planned>, unused: &mut Vec<Unused>) -> Result<(), MemoryError> {
+        unused.reserve(stores.len());
+        let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
+        let images = self.images.get_or_insert_with(Images::empty);
+        let mut own = Ok(());
+        for Planned { index, number, .. } in &*stores {
+            let region = self.slots[*index].entries[*number].region;
+            if let Some(opened) = images.regions[region].opened() {
+                own = own.and_then(|()| opened.make_own(&held_off));
+            }
+        }
+        if own.is_ok() {
+            // Stores that cannot fail.
+            for Planned { index, number, next } in stores.drain(..) {
+                let state = &mut self.slots[index];
+                state.moves = false;
+                state.entries[number].retarget(next, unused, &held_off);
+            }
+        }
+        // Only then is anything allocated: what was refused has a text.
+        drop(held_off);
+        own.map_err(Refusal::after_fork)
+    }
+
     fn plan(&mut self, change: &Change, plan: &mut Plan) -> Result<(), Error> {
         change.slot.check_is_own()?;
-        let index = self.register(change.slot)?;
+        let index = self.register(change.slot);
         let in_place = self.slots[index].takes_in_place(&change.new);
         plan.in_place.push(in_place);
         plan.barrier |= !in_place || self.slots[index].stage == Stage::Straight;
@@ -273,19 +273,40 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes the sites of the regions this process's own, where a fork has shared them. No other thread forks before the
+    /// writers' lock is given up, so that they stay so.
+    fn make_own(&mut self, regions: impl Iterator<Item = usize>) -> Result<(), MemoryError> {
+        let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
+        let images = self.images.get_or_insert_with(Images::empty);
+        let mut own = Ok(());
+        for region in regions {
+            if let Some(opened) = images.regions[region].opened() {
+                own = own.and_then(|()| opened.make_own(&held_off));
+            }
+        }
+        drop(held_off);
+        own.map_err(Refusal::after_fork)
+    }
+
     /// How the entry is to reach the instance: with a thunk, or as it does when the slot has settled.
     fn next(&mut self, index: usize, number: usize, new: &Installed, thunk: bool) -> Result<Next, Error> {
         let entry = &self.slots[index].entries[number];
+        let (region, has_calls) = (entry.region, entry.has_calls());
         let code = ExecAddr::new(new.table().method(entry.method).address());
-        let region = entry.region;
-        let opened = self.images().regions[region].open()?;
-        if thunk {
-            let block = opened.heap.allocate(arch::THUNK_LEN)?;
-            let bytes = arch::thunk(block.exec(), new.data().addr(), code);
-            opened.heap.write(&block, bytes.as_bytes());
-            return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
-        }
-        if opened.reaches(code) {
+        if thunk { self.through_thunk(region, code, new) } else { self.straight(region, has_calls, code) }
+    }
+
+    /// To code that is called with the instance, whatever callers pass.
+    fn through_thunk(&mut self, region: usize, code: ExecAddr, new: &Installed) -> Result<Next, Error> {
+        let opened = self.images().regions[region].open();
+        let block = opened.heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), code))?;
+        Ok(Next { target: block.exec(), via: Via::Thunk(block) })
+    }
+
+    /// To code that is called with what callers pass. Only calls need it in reach.
+    fn straight(&mut self, region: usize, has_calls: bool, code: ExecAddr) -> Result<Next, Error> {
+        let opened = self.images().regions[region].open();
+        if !has_calls || opened.reaches(code) {
             return Ok(Next { target: code, via: Via::Direct });
         }
         let target = opened.acquire_trampoline(code)?;
@@ -302,18 +323,14 @@ impl Writer {
         }
     }
 
-    /// The slot's place in `slots`; finds its stubs the first time.
-    pub(super) fn register(&mut self, slot: &'static SlotCore) -> Result<usize, Error> {
+    /// The slot's place in `slots`; finds its sites the first time.
+    pub(super) fn register(&mut self, slot: &'static SlotCore) -> usize {
         if let Some(index) = slot.index() {
-            return Ok(index);
+            return index;
         }
-        let found = self.images().take(slot)?;
         let mut entries = Vec::new();
-        for one in &found {
-            if let Err(error) = self.add_site(&mut entries, *one) {
-                found.iter().for_each(|one| self.images().keep(slot, *one));
-                return Err(error);
-            }
+        for found in self.images().take(slot) {
+            self.add_site(&mut entries, found);
         }
         let index = self.slots.len();
         self.slots.push(SlotState {
@@ -326,111 +343,32 @@ impl Writer {
             copies: Vec::new(),
         });
         slot.set_index(index);
-        Ok(index)
+        index
     }
 
-    /// Makes the branch a site of the entry that it belongs to; that entry's number. A caller on a page that could not
-    /// be remapped is left alone: it goes through its stub.
-    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) -> Result<(), Error> {
-        let Found { kind, exec, method, region } = found;
-        let opened = self.images().regions[region].open()?;
-        let write = match kind {
-            Kind::Stub => opened.write_addr(exec),
-            Kind::Caller => opened.write_addr(exec.add(1)),
-        };
-        let Some(write) = write else {
-            let reason = "it lies outside the pages that its image's records span".to_owned();
-            let missing = ImageError::Malformed { address: exec.get(), reason };
-            return if kind == Kind::Stub { Err(missing.into()) } else { Ok(()) };
-        };
-        let site = Site { kind, exec, write };
-        match entries.iter_mut().find(|entry| entry.method == method && entry.region == region) {
-            Some(entry) => entry.others.push(site),
-            None => entries.push(Entry {
-                method,
-                region,
-                first: site,
-                others: Vec::new(),
-                target: None,
-                via: Via::Direct,
-            }),
-        }
-        Ok(())
-    }
-
-    /// Stubs in images that were loaded since the last commit. They begin with the default, whose code
-    /// ignores `this`; those of slots that hold something else are retargeted now.
-    pub(super) fn adopt_new_images(&mut self) -> Result<(), Error> {
-        let fresh = self.images().look()?;
-        self.late.extend(fresh);
-        while let Some((slot, found)) = self.late.pop() {
-            let adopted = match slot.index() {
+    /// Makes what was found a site of the entry that it belongs to. A call on a page that could not be remapped is left alone: it
+    /// goes through its stub.
+    fn add_site(&mut self, entries: &mut Vec<Entry>, found: Found) {
+        let Found { kind, method, region } = found;
+        let call = match kind {
+            Kind::Cell(_) => None,
+            Kind::Call(site) => match self.images().regions[region].open().write_addr(site.at) {
+                Some(write) => Some(Call { site, write }),
                 None => {
-                    self.images().keep(slot, found);
-                    Ok(())
+                    self.images().keep(Kept::Page);
+                    return;
                 }
-                Some(index) => self.adopt(index, found),
-            };
-            if let Err(error) = adopted {
-                self.late.push((slot, found));
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn adopt(&mut self, index: usize, found: Found) -> Result<(), Error> {
-        match self.slots[index].current.clone() {
-            Some(current) => {
-                let thunk = !current.table().is_zero_sized();
-                self.add_and_retarget(self.slots[index].slot, found, &current, thunk)
-            }
-            None => {
-                let mut entries = core::mem::take(&mut self.slots[index].entries);
-                let added = self.add_site(&mut entries, found);
-                self.slots[index].entries = entries;
-                added
-            }
-        }
-    }
-
-    /// Makes the branch a site of the slot, which has been registered, and retargets it to what that holds.
-    pub(super) fn add_and_retarget(
-        &mut self,
-        slot: &'static SlotCore,
-        found: Found,
-        holds: &Installed,
-        thunk: bool,
-    ) -> Result<(), Error> {
-        let index = self.register(slot)?;
-        let mut entries = core::mem::take(&mut self.slots[index].entries);
-        let known = entries.len();
-        let added = self.add_site(&mut entries, found);
-        let is_new = entries.len() > known;
-        self.slots[index].entries = entries;
-        added?;
-        if !is_new {
-            // The entry has a target, and its sites' heap reaches the new one too.
-            for entry in &self.slots[index].entries {
-                if let Some(target) = entry.target {
-                    entry.sites().for_each(|site| site.retarget(target));
-                }
-            }
-            return Ok(());
-        }
-        match self.next(index, known, holds, thunk) {
-            Ok(next) => {
-                let state = &mut self.slots[index];
-                if thunk && state.stage > Stage::Published {
-                    state.enter(Stage::Published);
-                }
-                state.entries[known].retarget(next, &mut Vec::new());
-                Ok(())
-            }
-            Err(error) => {
-                self.slots[index].entries.pop();
-                Err(error)
-            }
+            },
+        };
+        let known = entries.iter().position(|entry| entry.method == method && entry.region == region);
+        let place = known.unwrap_or_else(|| {
+            entries.push(Entry::new(method, region));
+            entries.len() - 1
+        });
+        match (kind, call) {
+            (Kind::Cell(cell), _) => entries[place].cell = Some(cell),
+            (_, Some(call)) => entries[place].add_call(call),
+            _ => {}
         }
     }
 
@@ -475,32 +413,18 @@ impl Writer {
             }
             match self.next(index, number, current, false) {
                 // Invariant 1: the grace period that this follows began after `this` came to be of the type of `current`.
-                Ok(next) => self.slots[index].entries[number].retarget(next, unused),
+                Ok(next) => {
+                    let mut stores = vec![Planned { index, number, next }];
+                    if self.store(&mut stores, unused).is_err() {
+                        self.forget(stores);
+                        all = false;
+                    }
+                }
                 // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
                 Err(_) => all = false,
             }
         }
         all
-    }
-
-    /// Every slot of this copy of hotcall that has stubs.
-    pub(super) fn own_slots(&mut self) -> impl Iterator<Item = &'static SlotCore> {
-        let untouched: Vec<_> = self.images().untouched().collect();
-        let touched: Vec<_> = self.slots.iter().map(|state| state.slot).collect();
-        untouched.into_iter().chain(touched).filter(|slot| !slot.is_linked())
-    }
-
-    /// What a slot holds; nothing while that is the default.
-    pub(super) fn holds(&self, slot: &SlotCore) -> Option<Arc<Installed>> {
-        self.slots[slot.index()?].current.clone()
-    }
-
-    /// From now on `copy` is told what `slot`, which has been registered, holds. What is to advance.
-    pub(super) fn add_copy(&mut self, slot: &SlotCore, copy: &'static SlotCore) -> Option<Advance> {
-        let index = slot.index()?;
-        let state = &mut self.slots[index];
-        state.copies.push(copy);
-        Some(Advance { index, serial: state.serial })
     }
 
     fn marks(&mut self) -> Marks {
@@ -513,128 +437,6 @@ impl Writer {
             if let Some(opened) = self.images().regions[region].opened() {
                 opened.heap.recycle(mark);
             }
-        }
-    }
-}
-
-/// Around a fork: see [`crate::sys::fork`].
-impl Writer {
-    pub(crate) fn before_fork(&mut self) {
-        self.snapshot = self.images().regions.iter().map(Region::snapshot).collect();
-    }
-
-    pub(crate) fn after_fork_in_parent(&mut self) {
-        self.snapshot = Vec::new();
-    }
-
-    pub(crate) fn after_fork_in_child(&mut self) {
-        let snapshot = core::mem::take(&mut self.snapshot);
-        let mut regions = self.images().regions.iter_mut().zip(&snapshot);
-        let refused = regions.try_for_each(|(region, snapshot)| region.privatise(snapshot)).err();
-        self.refused = refused.map(|error| error.to_string());
-    }
-}
-
-impl Writer {
-    /// What has happened to code memory since this was last asked.
-    pub(crate) fn news(&mut self) -> Vec<News> {
-        self.images().regions.iter_mut().flat_map(Region::news).collect()
-    }
-
-    pub(crate) fn counts(&mut self) -> Counts {
-        let mut counts = Counts { slots: self.slots.len(), in_place: self.in_place, ..Counts::default() };
-        for entry in self.slots.iter().flat_map(|state| &state.entries) {
-            let callers = entry.sites().filter(|site| site.kind == Kind::Caller).count();
-            counts.callers += callers;
-            counts.sites += entry.sites().count() - callers;
-            counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
-        }
-        for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
-            let heap = opened.heap.stats();
-            counts.regions += 1;
-            counts.trampolines += opened.trampolines();
-            counts.code_bytes_mapped += heap.bytes_mapped;
-            counts.code_bytes_used += heap.bytes_used;
-        }
-        counts
-    }
-
-    /// Everything emitted, as this bookkeeping has it.
-    fn emitted(&mut self) -> Vec<Emitted> {
-        let mut emitted = Vec::new();
-        for state in &self.slots {
-            let slot = state.slot.name();
-            let table = state.current.as_ref().map_or(state.slot.default_table(), |current| current.table());
-            let data = state.current.as_ref().map_or(0, |current| current.data().addr());
-            for entry in &state.entries {
-                let code = table.method(entry.method).address();
-                if let Via::Thunk(block) = &entry.via {
-                    let (address, length) = (block.exec().get(), block.len());
-                    emitted.push(Emitted {
-                        kind: "thunk",
-                        slot,
-                        address,
-                        length,
-                        target: code,
-                        instance: data,
-                    });
-                }
-                for site in entry.sites() {
-                    let (address, length) = (site.exec.get(), arch::BRANCH_LEN);
-                    let (kind, now) = match site.kind {
-                        Kind::Stub => ("stub", arch::target_of(site.exec)),
-                        Kind::Caller => ("caller", arch::target_of_caller(site.exec)),
-                    };
-                    let target = match (&entry.via, entry.target) {
-                        (Via::Direct, Some(_)) => code,
-                        (_, target) => target.unwrap_or(now).get(),
-                    };
-                    emitted.push(Emitted { kind, slot, address, length, target, instance: 0 });
-                }
-            }
-        }
-        for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
-            opened.for_each_trampoline(&mut |target, block| {
-                let (address, length) = (block.exec().get(), block.len());
-                emitted.push(Emitted { kind: "trampoline", slot: "", address, length, target, instance: 0 });
-            });
-        }
-        emitted
-    }
-}
-
-/// For tests: everything emitted for slots that have been replaced, as the runtime believes it to be.
-///
-/// # Errors
-///
-/// [`Error::Reentrant`] where this thread is replacing.
-pub fn emitted() -> Result<Vec<Emitted>, Error> {
-    Ok(Writing::begin()?.emitted())
-}
-
-impl Entry {
-    fn sites(&self) -> impl Iterator<Item = &Site> {
-        core::iter::once(&self.first).chain(&self.others)
-    }
-
-    /// Retargets every site. What they have stopped using goes to `unused`.
-    fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>) {
-        self.target = Some(next.target);
-        self.sites().for_each(|site| site.retarget(next.target));
-        let via = core::mem::replace(&mut self.via, next.via);
-        if !matches!(via, Via::Direct) {
-            unused.push(Unused { region: self.region, via });
-        }
-    }
-}
-
-impl Site {
-    /// The atomic store that swaps. `target` is in reach: it was checked, or allocated to be.
-    fn retarget(&self, target: ExecAddr) {
-        let displacement = arch::displacement(self.exec, target).expect("the target was chosen within reach");
-        match self.kind {
-            Kind::Stub => arch::retarget(self.exec, self.write, displacement),
-            Kind::Caller => arch::retarget_caller(self.write, displacement),
         }
     }
 }
@@ -654,8 +456,8 @@ impl Committed {
 }
 
 /// A grace period has passed since the commits: nobody is inside what they replaced. That goes to `past`.
-pub(crate) fn finish(mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
-    if let Ok(mut writer) = Writing::begin() {
+pub(crate) fn finish(writing: Option<Writing>, mut commits: Vec<Committed>, past: &mut Vec<Arc<Installed>>) {
+    if let Some(mut writer) = writing {
         let mut next = Committed::advancing(Vec::new());
         let mut released = false;
         for commit in &mut commits {

@@ -1,7 +1,11 @@
-//! A plugin that calls a slot of its host.
+//! A plugin that calls slots of its host, and has slots of its own.
 #![forbid(unsafe_code)]
 
-use hotcall_host_slots::{Caller, TALLY, Tally};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hotcall::{Instance, slot};
+use hotcall_host_slots::named::{self, Fixed, Number};
+use hotcall_host_slots::{Caller, TALLY, Tally, UNTOUCHED};
 
 struct CallsHost;
 
@@ -22,9 +26,35 @@ impl Tally for Usurper {
     }
 }
 
+#[slot]
+static OWN: dyn Number = Fixed(100);
+#[slot]
+static ANOTHER: dyn Number = Fixed(200);
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts when it goes.
+struct Counted(u64);
+
+impl Number for Counted {
+    fn number(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 impl Caller for CallsHost {
     fn call(&self, x: u64, rounds: u32) -> u64 {
         TALLY.tally(x, rounds)
+    }
+
+    fn call_untouched(&self, x: u64) -> [u64; 2] {
+        [UNTOUCHED.tally(x, 1), UNTOUCHED.calls()]
     }
 
     fn call_guarded(&self, x: u64, times: u32) -> bool {
@@ -52,6 +82,50 @@ impl Caller for CallsHost {
         [one, made, many]
             .map(|outcome| outcome.err().map_or_else(String::new, |error| error.to_string()))
             .join("\n")
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        named::all()
+    }
+
+    fn own(&self) -> u64 {
+        OWN.number()
+    }
+
+    fn replace_own(&self, number: u64, wait: bool) -> Result<Option<u64>, String> {
+        let retired = OWN.replace(Counted(number)).map_err(|error| error.to_string())?;
+        if !wait {
+            return Ok(None);
+        }
+        let old: Instance<dyn Number> = retired.wait().map_err(|error| error.to_string())?;
+        Ok(Some(old.number()))
+    }
+
+    fn replace_own_otherwise(&self) -> Result<Vec<u64>, String> {
+        let said = |error: hotcall::Error| error.to_string();
+        let mut numbers = Vec::new();
+        drop(OWN.replace_with(|old| Counted(old.number() + 1)).map_err(|error| said(error.into()))?);
+        numbers.push(OWN.number());
+        let batch = hotcall::batch(|batch| {
+            batch.replace(&OWN, Counted(7)).replace(&ANOTHER, Counted(8));
+        });
+        drop(batch.map_err(said)?);
+        numbers.extend([OWN.number(), ANOTHER.number()]);
+        drop(OWN.restore().map_err(said)?);
+        drop(ANOTHER.restore().map_err(said)?);
+        numbers.extend([OWN.number(), ANOTHER.number()]);
+        Ok(numbers)
+    }
+
+    fn replace_own_and_shared(&self) -> (u64, String) {
+        let batch = hotcall::batch(|batch| {
+            batch.replace(&OWN, Counted(9)).replace(&TALLY, Usurper);
+        });
+        (OWN.number(), batch.err().map_or_else(String::new, |error| error.to_string()))
+    }
+
+    fn dropped(&self) -> u64 {
+        DROPPED.load(Ordering::SeqCst)
     }
 }
 

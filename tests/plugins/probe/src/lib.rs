@@ -4,6 +4,8 @@
 
 use hotcall::dispatch;
 
+pub mod edge;
+
 /// What `scale` takes.
 #[cfg(not(probe = "layout"))]
 pub type Number = f32;

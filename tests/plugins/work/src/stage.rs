@@ -53,7 +53,7 @@ pub const FREED: u64 = u64::MAX;
 /// What comes out where an element was of another type.
 pub const MIXED: u64 = u64::MAX - 1;
 
-/// Whether a chain's method `until` stops at the element of this number. Those in libraries do not: panics do not cross.
+/// Whether a chain's method `until` stops at the element of this number. Those in libraries do not: a panic of a plugin carries a text, not a number.
 #[must_use]
 pub fn stops(number: u64) -> bool {
     number % KINDS != FAR && (number / KINDS).is_multiple_of(8)

@@ -1,0 +1,96 @@
+//! What the writer has to say of itself: to statistics, to the report, and to tests that disassemble.
+
+use std::sync::Arc;
+
+use super::Writer;
+use super::entry::Via;
+use crate::arch;
+use crate::error::Error;
+use crate::installed::Installed;
+use crate::slot::backend::sites::Region;
+use crate::slot::commit::Writing;
+use crate::slot::inspect::{Counts, Emitted, News};
+
+impl Writer {
+    /// What has happened to code memory since this was last asked.
+    pub(crate) fn news(&mut self) -> Vec<News> {
+        self.images().regions.iter_mut().flat_map(Region::news).collect()
+    }
+
+    pub(crate) fn counts(&mut self) -> Counts {
+        let mut counts = Counts { slots: self.slots.len(), in_place: self.in_place, ..Counts::default() };
+        for entry in self.slots.iter().flat_map(|state| &state.entries) {
+            counts.callers += entry.calls().count();
+            counts.sites += usize::from(entry.cell.is_some());
+            counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
+        }
+        counts.kept = self.images().kept.iter().map(|(why, calls)| (*why, *calls)).collect();
+        counts.kept.sort_unstable();
+        for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
+            let heap = opened.heap.stats();
+            counts.regions += 1;
+            counts.bytes_remapped += opened.bytes_remapped();
+            counts.trampolines += opened.trampolines();
+            counts.code_bytes_mapped += heap.bytes_mapped;
+            counts.code_bytes_used += heap.bytes_used;
+        }
+        counts
+    }
+
+    /// Everything emitted, as this bookkeeping has it.
+    fn emitted(&mut self) -> Vec<Emitted> {
+        let mut emitted = Vec::new();
+        for state in &self.slots {
+            let slot = state.slot.name();
+            let data = state.current.as_ref().map_or(0, |current| current.data().addr());
+            for entry in &state.entries {
+                // Before the first replacement, what runs is not code of the default's table: see `link`.
+                let default = || state.slot.default_code(entry.method).get();
+                let of_current = |current: &Arc<Installed>| current.table().method(entry.method).address();
+                let code = state.current.as_ref().map_or_else(default, of_current);
+                if let Via::Thunk(block) = &entry.via {
+                    let (address, length) = (block.exec().get(), block.len());
+                    emitted.push(Emitted {
+                        kind: "thunk",
+                        slot,
+                        address,
+                        length,
+                        target: code,
+                        instance: data,
+                    });
+                }
+                // What the bookkeeping believes, not what stands there.
+                let believed = match (&entry.via, entry.target) {
+                    (Via::Direct, Some(_)) => Some(code),
+                    (_, target) => target.map(|target| target.get()),
+                };
+                if let Some(cell) = entry.cell {
+                    let (address, length) = (core::ptr::from_ref(cell).addr(), size_of::<usize>());
+                    let target = believed.unwrap_or(0);
+                    emitted.push(Emitted { kind: "cell", slot, address, length, target, instance: 0 });
+                }
+                for call in entry.calls() {
+                    let (address, length) = (call.site.at.get(), call.site.form.len());
+                    let target = believed.unwrap_or_else(|| arch::target_of_call(call.site).get());
+                    emitted.push(Emitted { kind: "call", slot, address, length, target, instance: 0 });
+                }
+            }
+        }
+        for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
+            opened.for_each_trampoline(&mut |target, block| {
+                let (address, length) = (block.exec().get(), block.len());
+                emitted.push(Emitted { kind: "trampoline", slot: "", address, length, target, instance: 0 });
+            });
+        }
+        emitted
+    }
+}
+
+/// For tests: everything emitted for slots that have been replaced, as the runtime believes it to be.
+///
+/// # Errors
+///
+/// [`Error::Reentrant`] where this thread is replacing.
+pub fn emitted() -> Result<Vec<Emitted>, Error> {
+    Ok(Writing::begin()?.emitted())
+}

@@ -12,6 +12,7 @@ use super::types::primitive;
 pub(super) struct Names {
     pub(super) shim: Ident,
     pub(super) stub: Ident,
+    pub(super) through_stub: Ident,
     pub(super) through_table: Ident,
     pub(super) bounded: Ident,
 }
@@ -22,6 +23,7 @@ impl Names {
         Self {
             shim: name("shim"),
             stub: name("stub"),
+            through_stub: name("through_stub"),
             through_table: name("through_table"),
             bounded: name("bounded"),
         }
@@ -39,24 +41,29 @@ impl Context<'_> {
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
         let stub = self.stub(number, &names, method);
+        let through_stub = self.through_stub(number, &names, method);
         let through_table = self.through_table(&names, method);
         let bounded = self.bounded(&names, method);
-        quote!(#count #in_register #shim #bounded #stub #through_table)
+        quote!(#count #in_register #shim #bounded #stub #through_stub #through_table)
     }
 
-    /// A call of the slot's method by its stub, on `__bound`, a reference to a `Bound`.
-    pub(super) fn through_stub(&self, number: usize, method: &Method) -> TokenStream {
-        let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
-        let stub = Names::new(number).stub;
+    /// A call of the slot's method by its stub. One function for all that calls it: so its frame is small, which is what aligns
+    /// calls where nothing is optimised.
+    fn through_stub(&self, number: usize, names: &Names, method: &Method) -> TokenStream {
+        let rt = &self.rt;
+        let Method { cfgs, lifetimes, arguments, argument_types, result, predicates: own, .. } = method;
+        let Trait { parameters, arguments: generics, predicates, .. } = self.of;
+        let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
+        let Names { stub, through_stub, .. } = names;
         let index = self.of.index(number);
-        let (packed, result) = (method.passing.pack(rt, &method.arguments), out());
-        let registers = method.passing.registers(&result);
+        let packed = method.passing.pack(rt, arguments);
+        let registers = method.passing.registers(&out());
         let registers = registers.iter().map(|(register, variable)| quote!(#register #variable));
         let padding = Literal::usize_unsuffixed(method.passing.padding());
-        let erased = self.erased_by_result(method);
+        let erased = method.erased_type(rt);
         let call = quote! {
             #rt::call!(
-                __bound,
+                __within,
                 method = #index,
                 definition = [#definition],
                 stub = [#stub::<#(#generics,)* #definition>],
@@ -66,19 +73,40 @@ impl Context<'_> {
             )
         };
         let call = method.with_out(rt, &call);
-        quote!({ #packed #call })
+        quote! {
+            #(#cfgs)*
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            unsafe fn #through_stub<#(#lifetimes,)* #(#parameters,)* #definition, __Kind>(
+                __within: &#rt::Within<'_, #definition, __Kind>,
+                #(#arguments: #argument_types),*
+            ) -> #result
+            where
+                #definition_predicates,
+                #(#predicates,)*
+                #(#own,)*
+            {
+                #packed
+                #call
+            }
+        }
     }
 
-    /// A call of the slot's method in the section `__entered`.
-    fn in_section(&self, number: usize, method: &Method) -> TokenStream {
-        let call = self.through_stub(number, method);
-        quote!({ let __bound = &__entered.bound; #call })
+    /// A call of the slot's method on `within`, a reference to a `Within`.
+    pub(super) fn on(&self, within: &TokenStream, number: usize, method: &Method) -> TokenStream {
+        let (generics, definition) = (&self.of.arguments, self.definition());
+        let (through_stub, arguments) = (Names::new(number).through_stub, &method.arguments);
+        quote! {
+            // SAFETY: what is within is alone with the implementor, where the method takes `&mut self`; the contract of an
+            // unsafe method is the caller's.
+            unsafe { #through_stub::<#(#generics,)* #definition, _>(#within #(, #arguments)*) }
+        }
     }
 
     /// The body of a plain call of the slot `__slot`.
     pub(super) fn plainly(&self, number: usize, method: &Method) -> TokenStream {
         let (rt, definition) = (&self.rt, self.definition());
-        let (checked, call) = (self.lends_nothing(method), self.in_section(number, method));
+        let checked = self.lends_nothing(method);
+        let call = self.on(&quote!(&__entered.bound), number, method);
         quote! {
             #checked
             // SAFETY: below, what is bound is called, and stays where it is; that it lends nothing has been checked.
@@ -225,18 +253,6 @@ impl Context<'_> {
         let out = (!method.in_register).then(out);
         let parameters = method.passing.parameters(&self.rt, &method.argument_types);
         out.into_iter().chain(parameters.into_iter().map(|(name, _)| name)).collect()
-    }
-
-    /// The erased type where the lifetimes of the method are not known by name: the result's type is left to be inferred.
-    fn erased_by_result(&self, method: &Method) -> TokenStream {
-        let rt = &self.rt;
-        let parameters = method.passing.parameters(rt, &method.argument_types);
-        let types = parameters.into_iter().map(|(_, ty)| ty);
-        if method.in_register {
-            quote!(unsafe extern "C-unwind" fn(*const (), #(#types),*) -> _)
-        } else {
-            quote!(unsafe extern "C-unwind" fn(*const (), *mut #rt::MaybeUninit<_>, #(#types),*))
-        }
     }
 
     /// What a function of the erased type does with a method's result.

@@ -110,10 +110,7 @@ impl Context<'_> {
         let predicates = &self.of.predicates;
         let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
         let predicates = quote!(#definition_predicates, #(#predicates,)*);
-        let body = |number: usize, method: &Method| {
-            let call = self.through_stub(number, method);
-            quote!(let __bound = &self.0; #call)
-        };
+        let body = |number: usize, method: &Method| self.on(&quote!(&self.0), number, method);
         let shared = self.inherent(
             &self.header_outside(&quote!('__within, #definition, __Kind,)),
             &quote!(#holder<#rt::Within<'__within, #definition, __Kind>>),
@@ -160,10 +157,8 @@ impl Context<'_> {
         let (rt, definition, interface) = (&self.rt, self.definition(), self.of.interface());
         let Trait { path, predicates, .. } = self.of;
         let definition_predicates = self.definition_predicates();
-        let body = |number: usize, method: &Method| {
-            let call = self.through_stub(number, method);
-            quote!(let __bound = #rt::Bound::__within(self); #call)
-        };
+        let body =
+            |number: usize, method: &Method| self.on(&quote!(#rt::Bound::__within(self)), number, method);
         let (guard, none) = (quote!('__guard,), TokenStream::new());
         let bound = self.implementation(
             &self.header(&guard, &quote!(#definition)),

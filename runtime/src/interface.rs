@@ -6,6 +6,7 @@ use core::fmt;
 use core::sync::atomic::AtomicU8;
 
 use crate::plugin::boundary::{Boundary as _, Caught};
+use crate::slot::{SharedAccess, SoleAccess};
 
 /// The address of a method's code, as one implementor gives it.
 ///
@@ -96,6 +97,10 @@ pub unsafe trait Interface: 'static {
     /// Whether a slot is used through its lock.
     const EXCLUSIVE: bool;
 
+    /// How those who use what a slot holds get at it: `SoleAccess` where `EXCLUSIVE` is true.
+    #[doc(hidden)]
+    type Access;
+
     /// What has the trait's methods, for whatever calls them.
     #[doc(hidden)]
     type Methods<V>;
@@ -106,6 +111,23 @@ pub unsafe trait Interface: 'static {
         None
     }
 }
+
+/// What a slot may hold whose interface has the access `A`: it is used from any thread, from many at a time where `A` is
+/// `SharedAccess`.
+///
+/// # Safety
+///
+/// Only hotcall implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be in a slot, which is used from any thread",
+    note = "what a slot holds is `Send`; and `Sync`, where no method of the trait takes `&mut self`"
+)]
+pub unsafe trait Crosses<A> {}
+
+// SAFETY: it may be used from many threads at a time.
+unsafe impl<T: Send + Sync> Crosses<SharedAccess> for T {}
+// SAFETY: it may be used from any thread, one at a time.
+unsafe impl<T: Send> Crosses<SoleAccess> for T {}
 
 /// An interface without `&mut self`: everybody shares what a slot of it holds, and calls it plainly.
 ///

@@ -50,6 +50,10 @@ pub enum Sabotage {
     OpenBoundary = 30,
     /// A library is unloaded whatever it leaves behind.
     UnloadAtOnce = 31,
+    /// A slot's lock keeps nobody out.
+    OpenLock = 40,
+    /// Who has a slot's lock holds no guard.
+    LockWithoutGuard = 41,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -41,11 +41,15 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
     ("any-branch", Sabotage::AnyBranch),
 ];
 
+/// Those of slots with a lock.
+pub const LOCKS: [(&str, Sabotage); 2] =
+    [("open-lock", Sabotage::OpenLock), ("lock-without-guard", Sabotage::LockWithoutGuard)];
+
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).find(|(name, _)| *name == wanted)?;
+    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

@@ -56,6 +56,7 @@ impl Context<'_> {
         let slot_type = self.slot_type();
         let access = if self.of.is_exclusive { quote!(Exclusive) } else { quote!(Shared) };
         let is_exclusive = self.of.is_exclusive;
+        let access_type = if is_exclusive { quote!(SoleAccess) } else { quote!(SharedAccess) };
         let of_v = self.of.holder.as_ref().map_or_else(|| quote!(__V), |holder| quote!(#holder<__V>));
         let debug = self.of.is_debug.then(|| {
             quote! {
@@ -82,6 +83,7 @@ impl Context<'_> {
                     methods: &[#(#description),*],
                 };
                 const EXCLUSIVE: bool = #is_exclusive;
+                type Access = #rt::#access_type;
                 type Methods<__V> = #of_v;
                 #debug
             }

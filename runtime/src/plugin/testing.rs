@@ -24,6 +24,7 @@ unsafe impl Interface for dyn Probe {
         methods: &[Method { name: "get", signature: "get(&self) -> u32", layout: &[(4, 4)] }],
     };
     const EXCLUSIVE: bool = false;
+    type Access = crate::slot::SharedAccess;
     type Methods<V> = V;
 }
 

@@ -8,7 +8,7 @@ use super::{Definition, Held, Slot, SlotCore};
 use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
-use crate::interface::{Implements, Interface, Stubs};
+use crate::interface::{Crosses, Implements, Interface, Stubs};
 use crate::retired::Retired;
 
 /// A slot that whoever can name it may retarget: one without a [`Control`].
@@ -147,6 +147,21 @@ impl<D: Definition> Control<D> {
         install(&self.slot.core, Instance::new(value))
     }
 
+    /// As [`Slot::replace_instance`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_instance(
+        &self,
+        instance: Instance<D::Interface>,
+    ) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        Instance<D::Interface>: Crosses<<D::Interface as Interface>::Access>,
+    {
+        install(&self.slot.core, instance)
+    }
+
     /// As [`Slot::replace_with`].
     ///
     /// # Errors
@@ -194,8 +209,8 @@ impl<D: Definition> Slot<D> {
         install(&self.core, Instance::new(value))
     }
 
-    /// As [`replace`](Self::replace), for an [`Instance`]: one of a trait that only its implementors can have, so that an
-    /// instance is not one itself.
+    /// As [`replace`](Self::replace), for an [`Instance`], of any trait: also of one that only its implementors can have, so that
+    /// an instance is not one itself. Where the trait has methods with `&mut self`, an instance need not be `Sync`.
     ///
     /// # Errors
     ///
@@ -206,7 +221,7 @@ impl<D: Definition> Slot<D> {
     ) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
     where
         D: Open,
-        Instance<D::Interface>: Send + Sync,
+        Instance<D::Interface>: Crosses<<D::Interface as Interface>::Access>,
     {
         install(&self.core, instance)
     }

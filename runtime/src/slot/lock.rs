@@ -41,6 +41,7 @@ use super::bound::{methods, methods_mut};
 use super::{Definition, SharedAccess, Slot, SoleAccess, Within};
 use crate::interface::{Exclusive, Interface};
 use crate::quiesce::{Guard, pin};
+use crate::sabotage::{self, Sabotage};
 
 /// How many locks of slots a thread may hold at a time.
 const MOST: usize = 32;
@@ -91,7 +92,7 @@ pub(super) struct SlotLock(RwLock<()>);
 /// The lock is held by this thread until this is dropped.
 pub(super) struct Holding<'a> {
     lock: &'a SlotLock,
-    /// Where in `HELD`.
+    /// Where in `HELD`; [`MOST`], where nothing was taken.
     place: usize,
     /// A lock is given back by the thread that took it.
     not_send: core::marker::PhantomData<*const ()>,
@@ -104,6 +105,9 @@ impl SlotLock {
 
     /// Takes the lock by `take`, which says whether it did. A thread that has it to read may have it again, whoever waits.
     fn hold(&self, alone: bool, take: impl FnOnce() -> bool) -> Result<Holding<'_>, LockError> {
+        if sabotage::is(Sabotage::OpenLock) {
+            return Ok(Holding { lock: self, place: MOST, not_send: core::marker::PhantomData });
+        }
         let lock = core::ptr::from_ref(self).addr();
         HELD.with(|held| {
             let mut free = None;
@@ -136,7 +140,7 @@ impl SlotLock {
         })
     }
 
-    fn try_alone(&self) -> Result<Holding<'_>, LockError> {
+    pub(super) fn try_alone(&self) -> Result<Holding<'_>, LockError> {
         self.hold(true, || self.0.try_write().map(core::mem::forget).is_some())
     }
 
@@ -148,13 +152,16 @@ impl SlotLock {
         })
     }
 
-    pub(super) fn try_share(&self) -> Result<Holding<'_>, LockError> {
+    fn try_share(&self) -> Result<Holding<'_>, LockError> {
         self.hold(false, || self.0.try_read().map(core::mem::forget).is_some())
     }
 }
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
+        if self.place == MOST {
+            return;
+        }
         let one = HELD.with(|held| {
             let one = held[self.place].get();
             held[self.place].set(Held { times: one.times - 1, ..one });
@@ -173,6 +180,10 @@ impl Drop for Holding<'_> {
     }
 }
 
+fn guard() -> Option<Guard> {
+    (!sabotage::is(Sabotage::LockWithoutGuard)).then(pin)
+}
+
 /// Exclusive use of a slot: see [`Slot::lock`].
 ///
 /// It has the methods of the trait, each a patched call; what they lend, they lend for as long as this is borrowed. It derefs to
@@ -181,14 +192,14 @@ pub struct Locked<D: Definition> {
     // First: what it says is within the other two.
     within: Within<'static, D, SoleAccess>,
     _held: Holding<'static>,
-    _guard: Guard,
+    _guard: Option<Guard>,
 }
 
 /// Shared use of a slot that has a lock: see [`Slot::read`].
 pub struct ReadLocked<D: Definition> {
     within: Within<'static, D, SharedAccess>,
     _held: Holding<'static>,
-    _guard: Guard,
+    _guard: Option<Guard>,
 }
 
 impl<D: Definition<Interface: Exclusive>> Slot<D> {
@@ -232,7 +243,7 @@ impl<D: Definition<Interface: Exclusive>> Slot<D> {
     /// Where this thread has the lock already: it would wait for itself. [`try_lock`](Self::try_lock) says so.
     #[must_use = "the slot is locked only while this lives"]
     pub fn lock(&'static self) -> Locked<D> {
-        let guard = pin();
+        let guard = guard();
         match self.lock.alone() {
             Ok(held) => self.locked(held, guard),
             Err(error) => panic!("`{}` cannot be locked: {error}", D::NAME),
@@ -245,18 +256,21 @@ impl<D: Definition<Interface: Exclusive>> Slot<D> {
     ///
     /// [`LockError`]: another thread uses it, or this one does.
     pub fn try_lock(&'static self) -> Result<Locked<D>, LockError> {
-        let guard = pin();
+        let guard = guard();
         Ok(self.locked(self.lock.try_alone()?, guard))
     }
 
-    /// Shared use: the methods with `&self`. Waits until nobody uses the slot exclusively.
+    /// Shared use, of a trait that is `Sync`: the methods with `&self`. Waits until nobody uses the slot exclusively.
     ///
     /// # Panics
     ///
     /// Where this thread has the slot for exclusive use.
     #[must_use = "the slot is locked only while this lives"]
-    pub fn read(&'static self) -> ReadLocked<D> {
-        let guard = pin();
+    pub fn read(&'static self) -> ReadLocked<D>
+    where
+        D::Interface: Sync,
+    {
+        let guard = guard();
         match self.lock.share() {
             Ok(held) => self.read_locked(held, guard),
             Err(error) => panic!("`{}` cannot be locked: {error}", D::NAME),
@@ -268,16 +282,19 @@ impl<D: Definition<Interface: Exclusive>> Slot<D> {
     /// # Errors
     ///
     /// As for [`try_lock`](Self::try_lock).
-    pub fn try_read(&'static self) -> Result<ReadLocked<D>, LockError> {
-        let guard = pin();
+    pub fn try_read(&'static self) -> Result<ReadLocked<D>, LockError>
+    where
+        D::Interface: Sync,
+    {
+        let guard = guard();
         Ok(self.read_locked(self.lock.try_share()?, guard))
     }
 
-    fn locked(&'static self, held: Holding<'static>, guard: Guard) -> Locked<D> {
+    fn locked(&'static self, held: Holding<'static>, guard: Option<Guard>) -> Locked<D> {
         Locked { within: Within::new_where_fetches_may_be_stale(&self.core), _held: held, _guard: guard }
     }
 
-    fn read_locked(&'static self, held: Holding<'static>, guard: Guard) -> ReadLocked<D> {
+    fn read_locked(&'static self, held: Holding<'static>, guard: Option<Guard>) -> ReadLocked<D> {
         ReadLocked { within: Within::new_where_fetches_may_be_stale(&self.core), _held: held, _guard: guard }
     }
 }

@@ -221,12 +221,12 @@ impl<D: Definition> fmt::Debug for Slot<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let _section = SlowSection::enter();
         let (_, table) = self.core.current();
-        let shared = if D::Interface::EXCLUSIVE { self.lock.try_share().ok() } else { None };
-        if !D::Interface::EXCLUSIVE || shared.is_some() {
-            // Nobody has it by `&mut`: it is shared by all, or locked here.
-            if let Some(result) = self.held().debug(f) {
-                return result;
-            }
+        let alone = if D::Interface::EXCLUSIVE { self.lock.try_alone().ok() } else { None };
+        // It is shared by all, or nobody else uses it.
+        if (!D::Interface::EXCLUSIVE || alone.is_some())
+            && let Some(result) = self.held().debug(f)
+        {
+            return result;
         }
         f.debug_struct("Slot").field("name", &D::NAME).field("installed", &table.type_name()).finish()
     }

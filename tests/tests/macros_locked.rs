@@ -166,8 +166,7 @@ fn swapped_while_it_is_locked() {
     let (retired, alive) = std::thread::spawn(|| {
         // Replacing does not wait for the lock.
         let retired = LINE.replace(Delay::named("second")).unwrap();
-        let WaitError::TimedOut(retired) = retired.wait_timeout(Duration::from_millis(50)).unwrap_err()
-        else {
+        let WaitError::TimedOut(retired) = retired.wait_timeout(Duration::from_millis(1)).unwrap_err() else {
             panic!("this thread holds nothing");
         };
         (retired, LINE.try_lock().map(drop))
@@ -252,26 +251,6 @@ fn what_is_switched_off_is_noticed() {
     {
         println!("{mechanism}: {}", negative::is_noticed(again(test), mechanism).unwrap());
     }
-}
-
-#[test]
-fn a_lock_that_is_never_given_back() {
-    #[slot]
-    static LINE: dyn Line = Delay::silent();
-    std::thread::spawn(|| {
-        let mut line = LINE.lock();
-        line.process(&mut []);
-        std::mem::forget(line);
-        assert_eq!(LINE.try_lock().unwrap_err(), LockError::Reentrant);
-    })
-    .join()
-    .unwrap();
-    assert_eq!(LINE.try_lock().unwrap_err(), LockError::Locked);
-    assert!(format!("{LINE:?}").contains("LINE"));
-    // Replacing goes on, alone and in a batch.
-    drop(LINE.replace(Delay::named("next")).unwrap());
-    drop(hotcall::batch(|batch| drop(batch.replace(&LINE, Delay::named("last")))).unwrap());
-    assert!(LINE.target().type_name().ends_with("Delay"));
 }
 
 #[test]

@@ -315,6 +315,10 @@ impl Writer {
         // Invariants 2 and 4 of the parent module.
         section::heavy_barrier();
         for Pair { slot, copy } in &pairs.pairs {
+            if copy.is_linked() {
+                // By the link of another image of the library's.
+                continue;
+            }
             copy.mirror(slot);
             // Release, partner of the Acquire in `is_linked`.
             copy.linked.store(true, Ordering::Release);

@@ -144,7 +144,11 @@ impl Writer {
         found: Found,
         owner: &'static Runtime,
     ) {
-        self.images().keep(slot, found);
+        match slot.index() {
+            None => self.images().keep(slot, found),
+            // Declared in an image that was linked before, which shares its copy of hotcall with this one.
+            Some(_) => self.late.push((slot, found)),
+        }
         self.adopted.get_or_insert_default().insert(address_of(slot), owner);
     }
 

@@ -330,6 +330,10 @@ impl Writer {
         // Invariants 2 and 4 of the parent module.
         section::heavy_barrier();
         for Pair { slot, copy } in &pairs.pairs {
+            if copy.is_linked() {
+                // By the link of another image of the library's.
+                continue;
+            }
             copy.mirror(slot);
             // Release, partner of the Acquire in `is_linked`.
             copy.linked.store(true, Ordering::Release);
@@ -338,7 +342,7 @@ impl Writer {
         for (slot, region) in prepared.own {
             self.adopt_slot(slot, region, runtime);
         }
-        prepared.calls.into_iter().for_each(|(slot, call)| self.images().remember(slot, call));
+        prepared.calls.into_iter().for_each(|(slot, call)| self.adopt_call(slot, call));
         // A grace period that begins now: the words are stored, and the library's readers are waited for (invariant 5).
         reclaimer::defer_commit(Committed::advancing(joined));
     }

@@ -148,7 +148,14 @@ fn ensure_running(queue: &mut Queue) -> Option<std::io::Error> {
     }
     // Before there is a thread that a child would not have.
     super::register_fork();
-    let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(run);
+    // Not one of the standard library's: somebody may wait for it while a library is being loaded.
+    #[cfg(target_os = "linux")]
+    let spawned = {
+        static BODY: crate::sys::thread::Body = crate::sys::thread::Body(run);
+        crate::sys::thread::spawn(c"hotcall-reclaim", &BODY)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(|| match run() {}).map(drop);
     queue.running = spawned.is_ok();
     spawned.err()
 }
@@ -170,7 +177,7 @@ pub(crate) fn is_current() -> bool {
     CURRENT.get()
 }
 
-fn run() {
+fn run() -> core::convert::Infallible {
     CURRENT.set(true);
     inherit();
     while drain_next() {}

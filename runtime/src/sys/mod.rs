@@ -13,3 +13,5 @@ pub(crate) mod memory;
 #[cfg(patched)]
 pub(crate) mod near;
 pub(crate) mod symbol;
+#[cfg(target_os = "linux")]
+pub(crate) mod thread;

@@ -1,6 +1,6 @@
 //! What the tests share.
 
-pub mod negative;
-pub mod package;
 #[cfg(target_os = "linux")]
 pub mod forking;
+pub mod negative;
+pub mod package;

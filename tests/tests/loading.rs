@@ -100,7 +100,9 @@ fn a_constructor_waits_for_who_replaces() {
             // SAFETY: the library's constructor is the one above.
             let loaded = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
             let seen = (NUMBER.number(), OTHER.number());
-            !loaded.is_null() && LOADED.load(Ordering::SeqCst) == 1 && seen == (1, if with_another { 2 } else { 0 })
+            !loaded.is_null()
+                && LOADED.load(Ordering::SeqCst) == 1
+                && seen == (1, if with_another { 2 } else { 0 })
         });
         child.wait()
     });

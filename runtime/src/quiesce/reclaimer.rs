@@ -155,7 +155,7 @@ fn ensure_running(queue: &mut Queue) -> Option<std::io::Error> {
         crate::sys::thread::spawn(c"hotcall-reclaim", &BODY)
     };
     #[cfg(not(target_os = "linux"))]
-    let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(|| match run() {}).map(drop);
+    let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(|| run()).map(drop);
     queue.running = spawned.is_ok();
     spawned.err()
 }
@@ -177,7 +177,7 @@ pub(crate) fn is_current() -> bool {
     CURRENT.get()
 }
 
-fn run() -> core::convert::Infallible {
+fn run() -> ! {
     CURRENT.set(true);
     inherit();
     while drain_next() {}

@@ -47,13 +47,12 @@ pub(crate) fn spawn(name: &'static CStr, body: &'static Body) -> io::Result<()> 
 
 /// What a thread runs.
 #[derive(Debug)]
-pub(crate) struct Body(pub(crate) fn() -> core::convert::Infallible);
+pub(crate) struct Body(pub(crate) fn() -> !);
 
 extern "C" fn start(body: *mut c_void) -> *mut c_void {
     // SAFETY: `spawn` gave a `&'static Body`.
     let body: &'static Body = unsafe { &*body.cast_const().cast() };
-    let never = (body.0)();
-    match never {}
+    (body.0)()
 }
 
 fn refused(errno: i32) -> io::Result<()> {

@@ -16,8 +16,8 @@ use crate::arena::{Block, CodeHeap, ExecAddr, Mark, WriteAddr};
 use crate::error::{Error, ImageError, MemoryError};
 use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
-use crate::sys::image::{self, Image, SiteRecord};
 use crate::sys::fork::{self, HeldOff};
+use crate::sys::image::{self, Image, SiteRecord};
 use crate::sys::memory::{DualMap, Refusal};
 
 /// What a site is.
@@ -135,8 +135,13 @@ impl Region {
                 length: map.exec_range().len(),
             }));
             let code = self.code.clone();
-            self.opened =
-                Some(Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() });
+            self.opened = Some(Opened {
+                maps,
+                epoch,
+                heap: CodeHeap::new(code.clone()),
+                code,
+                trampolines: HashMap::new(),
+            });
         }
         match &mut self.opened {
             Some(opened) => Ok(opened),

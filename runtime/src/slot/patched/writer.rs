@@ -159,12 +159,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) const fn new() -> Self {
-        Self {
-            images: None,
-            slots: Vec::new(),
-            in_place: 0,
-            late: Vec::new(),
-        }
+        Self { images: None, slots: Vec::new(), in_place: 0, late: Vec::new() }
     }
 
     pub(super) fn images(&mut self) -> &mut Images {
@@ -326,7 +321,8 @@ impl Writer {
         let region = entry.region;
         let opened = self.images().regions[region].open()?;
         if thunk {
-            let block = opened.heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), code))?;
+            let block =
+                opened.heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), code))?;
             return Ok(Next { target: block.exec(), via: Via::Thunk(block) });
         }
         if opened.reaches(code) {

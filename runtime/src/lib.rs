@@ -91,10 +91,10 @@ pub use arena::Arena;
 pub use arena::api::{Arena, ArenaStats, Assembler, Code, Marked, Reservation, Signature, Site};
 pub use batch::{Batch, RetiredBatch, batch};
 pub use chain::{BoundChain, Chain, Chainable, Edit, First, RetiredElements};
+pub use drain::{DrainError, drain};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
-pub use drain::{DrainError, drain};
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;

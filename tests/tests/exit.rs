@@ -128,7 +128,11 @@ fn play(scene: &str) {
             tells.recv().unwrap();
             leave_a_line();
             fork(|| std::process::exit(0)).wait().unwrap();
-            assert_eq!(std::fs::read_to_string(file()).unwrap(), "", "the child has done what its parent will do");
+            assert_eq!(
+                std::fs::read_to_string(file()).unwrap(),
+                "",
+                "the child has done what its parent will do"
+            );
             end.send(()).unwrap();
             holds.join().unwrap();
         }
@@ -172,13 +176,9 @@ fn nothing_is_lost_at_the_end() {
     if let Ok(scene) = std::env::var(SCENE) {
         play(&scene);
     }
-    for (scene, lines) in [
-        ("returns", 1),
-        ("drains", 1),
-        ("would_deadlock", 1),
-        ("in_child", 1),
-        ("before_and_after", 2),
-    ] {
+    for (scene, lines) in
+        [("returns", 1), ("drains", 1), ("would_deadlock", 1), ("in_child", 1), ("before_and_after", 2)]
+    {
         let (status, text) = played(scene);
         assert!(status.success() && text == ORDER.repeat(lines), "{scene}: {status}, {text:?}");
     }

@@ -313,7 +313,8 @@ impl CodeHeap {
         store: impl FnOnce(WriteAddr) -> R,
     ) -> Result<R, MemoryError> {
         let map = &mut self.chunks[block.chunk as usize].map;
-        let start = map.write_addr(block.exec).expect("code is patched in the memory that it was allocated from");
+        let start =
+            map.write_addr(block.exec).expect("code is patched in the memory that it was allocated from");
         map.patch(|_| store(start))
     }
 

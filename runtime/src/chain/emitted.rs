@@ -402,7 +402,9 @@ impl Program {
         let block = self.block.as_ref()?;
         // Invariants 1 and 2: checked in `plan`.
         let store = |start: WriteAddr| {
-            stores.iter().for_each(|(site, at, displacement)| arch::retarget(*site, start.add(*at), *displacement));
+            stores
+                .iter()
+                .for_each(|(site, at, displacement)| arch::retarget(*site, start.add(*at), *displacement));
         };
         let stored = HEAP.lock().patch(block, store);
         if stored.is_err() {
@@ -432,7 +434,8 @@ impl Program {
             }
             let (site, at) = self.site(method, index)?;
             let target = ExecAddr::new(new.table().method(method).address());
-            let thunk = heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), target)).ok()?;
+            let thunk =
+                heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), target)).ok()?;
             let exec = thunk.exec();
             thunks.push(thunk);
             THUNKS.fetch_add(1, Ordering::Relaxed);

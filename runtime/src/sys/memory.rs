@@ -449,7 +449,9 @@ fn no_maps(source: io::Error) -> MemoryError {
         operation: "read",
         detail: "/proc/self/maps".to_owned(),
         hint: match source.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOENT) | None => "mount /proc: without it no gap near the program's code can be found",
+            Some(Errno::NOENT) | None => {
+                "mount /proc: without it no gap near the program's code can be found"
+            }
             errno => hint(errno),
         },
         source,
@@ -470,7 +472,9 @@ fn hint(errno: Option<Errno>) -> &'static str {
         Some(Errno::NOMEM | Errno::NOSPC) => {
             "a limit is reached: raise it (ulimit -v, the memory of the cgroup, sysctl vm.max_map_count)"
         }
-        Some(Errno::MFILE) => "this process has too many files open: raise its limit (ulimit -n, RLIMIT_NOFILE)",
+        Some(Errno::MFILE) => {
+            "this process has too many files open: raise its limit (ulimit -n, RLIMIT_NOFILE)"
+        }
         Some(Errno::NFILE) => "the system has too many files open: raise its limit (sysctl fs.file-max)",
         Some(Errno::FBIG) => {
             "code memory is a file without a name, and would be longer than this process may make one: raise \

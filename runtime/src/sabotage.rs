@@ -26,8 +26,6 @@ pub enum Sabotage {
     ReapsTheLiving = 33,
     /// The system has no memory for records. Then nothing is freed, and nothing is wrong.
     NoRecords = 34,
-    /// Readers are not told of new phases.
-    OnePhase = 35,
 }
 
 #[cfg(feature = "negative-controls")]

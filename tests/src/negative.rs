@@ -13,7 +13,7 @@ const VARIABLE: &str = "HOTCALL_SABOTAGE";
 pub const CAUGHT: i32 = 86;
 
 /// All mechanisms that can be switched off, by name.
-pub const ALL: [(&str, Sabotage); 10] = [
+pub const ALL: [(&str, Sabotage); 9] = [
     ("no-quiescence", Sabotage::NoQuiescence),
     ("reuse-at-once", Sabotage::ReuseAtOnce),
     ("settle-at-once", Sabotage::SettleAtOnce),
@@ -23,7 +23,6 @@ pub const ALL: [(&str, Sabotage); 10] = [
     ("dead-give-up", Sabotage::DeadGiveUp),
     ("reaps-the-living", Sabotage::ReapsTheLiving),
     ("no-records", Sabotage::NoRecords),
-    ("one-phase", Sabotage::OnePhase),
 ];
 
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.

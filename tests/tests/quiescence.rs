@@ -190,7 +190,7 @@ fn controls() -> Vec<&'static str> {
         // It makes calls stale, which is asked elsewhere: see `lifecycle`.
         "in-place-unsettled" => false,
         // Asked where what they would take away can be seen: see `sections`.
-        "dead-give-up" | "reaps-the-living" | "no-records" | "one-phase" => false,
+        "dead-give-up" | "reaps-the-living" | "no-records" => false,
         // Without a barrier nobody is interrupted inside a thunk, and the freed ones are rarely hit.
         _ => patched && asymmetric,
     })

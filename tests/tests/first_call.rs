@@ -98,7 +98,9 @@ fn a_first_call_inside_malloc() {
     let last = key(Some(at_end));
     let mut expected = 0;
     for keys in [0, 40, 200] {
-        (0..keys).for_each(|_| drop(key(None)));
+        for _ in 0..keys {
+            key(None);
+        }
         for _ in 0..50 {
             std::thread::spawn(interrupted_in_malloc).join().unwrap();
             std::thread::spawn(move || {

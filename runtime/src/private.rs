@@ -12,7 +12,7 @@ pub use crate::slot::{
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
-pub use crate::{__call as call, __stub as stub, __stubs as stubs};
+pub use crate::{__call as call, __caught as caught, __stub as stub, __stubs as stubs};
 pub use core;
 pub use core::mem::MaybeUninit;
 pub use core::option::Option::{None, Some};
@@ -73,6 +73,9 @@ pub trait MayLend {}
 
 /// What the tables of plugins are made of.
 pub use crate::plugin::boundary::{Boundary, Caught, Watched};
+pub use crate::plugin::catch::in_registers;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64", panic = "unwind"))]
+pub use crate::plugin::catch::{personality_of_caught, raise_caught};
 
 /// What the expansion of `export!` names.
 pub mod plugin {

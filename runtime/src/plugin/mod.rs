@@ -51,7 +51,7 @@ pub(crate) mod boundary;
     not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64", panic = "unwind")),
     path = "catch_elsewhere.rs"
 )]
-mod catch;
+pub(crate) mod catch;
 mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;

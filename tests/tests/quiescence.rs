@@ -189,6 +189,8 @@ fn controls() -> Vec<&'static str> {
         "unlinked-readers" => false,
         // It makes calls stale, which is asked elsewhere: see `lifecycle`.
         "in-place-unsettled" => false,
+        // Without a fork they change nothing: see `fork_own`.
+        "shared-after-fork" | "no-memory-of-its-own" => false,
         // Without a barrier nobody is interrupted inside a thunk, and the freed ones are rarely hit.
         _ => patched && asymmetric,
     })

@@ -16,8 +16,8 @@
 //! taken from it is freed after.
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::LinkedList;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -202,7 +202,8 @@ fn run_next() -> bool {
         let _no_fork = gated::pass();
         let next = {
             let mut queue = lock(&QUEUE);
-            let commits = queue.due.iter().take_while(|due| matches!(due, Deferred::Commit(_))).take(TOGETHER);
+            let commits =
+                queue.due.iter().take_while(|due| matches!(due, Deferred::Commit(_))).take(TOGETHER);
             // What is neither is done alone.
             let count = commits.count().max(1).min(queue.due.len());
             let rest = queue.due.split_off(count);

@@ -1,12 +1,14 @@
 //! Threads calling, threads replacing at full speed, instances that poison themselves on drop.
+//!
+//! What this finds, it finds by chance. That each mechanism is missed when it is switched off is shown where a rendezvous holds the
+//! race open: grace periods and sections in `coroutines` and `sections`. Code that is reused or settled too early is run only by a core
+//! that has fetched it before, for which no test can wait: there the broken twins of the loom models (`reuse`, `settle`) are the controls.
 #![allow(missing_docs)]
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hotcall::{dispatch, slot};
-use hotcall_tests::negative;
 
 #[dispatch]
 pub trait Plugin: Send + Sync {
@@ -148,11 +150,6 @@ fn storm(time: Duration, swaps: Swaps) -> u64 {
 
 #[test]
 fn every_result_is_from_a_live_instance() {
-    if let Some(sabotage) = negative::sabotaged() {
-        let swaps = if sabotage == "reuse-at-once" { Swaps::Hectic } else { Swaps::Bursts };
-        let caught = storm(Duration::from_secs(2), swaps) != 0;
-        std::process::exit(if caught { negative::CAUGHT } else { 0 });
-    }
     assert_eq!(storm(Duration::from_secs(2), Swaps::Bursts), 0);
     assert_eq!(storm(Duration::from_secs(1), Swaps::Hectic), 0);
     assert_eq!(storm(Duration::from_secs(1), Swaps::OneType), 0);
@@ -167,32 +164,4 @@ fn every_result_is_from_a_live_instance() {
         assert!(Instant::now() < deadline, "never freed: {stats:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
-
-    for sabotage in controls() {
-        let again = || {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["--exact", "every_result_is_from_a_live_instance", "--nocapture"]);
-            command
-        };
-        let noticed = negative::is_noticed(again, sabotage, 40).unwrap();
-        println!("{sabotage}: {noticed}");
-    }
-}
-
-fn controls() -> Vec<&'static str> {
-    let patched = hotcall::backend() == hotcall::Backend::Patched;
-    let asymmetric = hotcall::sections() == hotcall::Sections::Asymmetric;
-    let all = negative::ALL.iter().map(|(name, _)| *name);
-    all.filter(|name| match *name {
-        "no-quiescence" => true,
-        // No library is linked here: see `host_slots`.
-        "unlinked-readers" => false,
-        // It makes calls stale, which is asked elsewhere: see `lifecycle`.
-        "in-place-unsettled" => false,
-        // Asked where what they would take away can be seen: see `sections`.
-        "dead-give-up" | "reaps-the-living" | "no-records" => false,
-        // Without a barrier nobody is interrupted inside a thunk, and the freed ones are rarely hit.
-        _ => patched && asymmetric,
-    })
-    .collect()
 }

@@ -74,8 +74,10 @@ extern "C" fn handler(_: c_int) {
 
 fn interrupted_in_malloc() {
     ARMED.set(true);
-    // SAFETY: what was allocated is given back.
-    unsafe { libc::free(std::hint::black_box(libc::malloc(60_000))) };
+    // SAFETY: has no conditions.
+    let memory = unsafe { libc::malloc(60_000) };
+    // SAFETY: it has just been allocated.
+    unsafe { libc::free(std::hint::black_box(memory)) };
 }
 
 /// At the end of its thread, after all of Rust's destructors.
@@ -125,6 +127,7 @@ fn without_membarrier() {
         assert_eq!(hotcall::sections(), hotcall::Sections::Pinned);
         return;
     }
-    let output = std::process::Command::new(std::env::current_exe().unwrap()).env(VARIABLE, "1").output().unwrap();
+    let output =
+        std::process::Command::new(std::env::current_exe().unwrap()).env(VARIABLE, "1").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -7,8 +7,9 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Ident, ItemTrait, Path, Token, TraitItem, Visibility, braced};
+use syn::{Attribute, Ident, ItemTrait, Path, Token, TraitItem, TypeParamBound, Visibility, braced};
 
 use crate::dispatch::{self, Foreign};
 use crate::paths::crate_path;
@@ -20,6 +21,8 @@ struct Declaration {
     unsafety: Option<Token![unsafe]>,
     path: Path,
     name: Ident,
+    /// What the trait asks for, as far as it matters here.
+    supertraits: Punctuated<TypeParamBound, Token![+]>,
     items: Vec<TraitItem>,
 }
 
@@ -43,13 +46,22 @@ impl Parse for Declaration {
             }
             last.ident.clone()
         };
+        let mut supertraits = Punctuated::new();
+        if input.parse::<Option<Token![:]>>()?.is_some() {
+            while !input.peek(syn::token::Brace) {
+                supertraits.push_value(input.parse()?);
+                if input.peek(Token![+]) {
+                    supertraits.push_punct(input.parse()?);
+                }
+            }
+        }
         let content;
         braced!(content in input);
         let mut items = Vec::new();
         while !content.is_empty() {
             items.push(content.parse()?);
         }
-        Ok(Self { attributes, visibility, unsafety, path, name, items })
+        Ok(Self { attributes, visibility, unsafety, path, name, supertraits, items })
     }
 }
 
@@ -75,11 +87,11 @@ impl Declaration {
         for item in &self.items {
             check(item)?;
         }
-        let Self { attributes, visibility, unsafety, path, name, items } = self;
+        let Self { attributes, visibility, unsafety, path, name, supertraits, items } = self;
         let krate = crate_path();
         let rt = quote!(#krate::__private);
         // Only its methods are looked at: the local trait that is written has none.
-        let listed: ItemTrait = syn::parse_quote!(#unsafety trait #name { #(#items)* });
+        let listed: ItemTrait = syn::parse_quote!(#unsafety trait #name: #supertraits { #(#items)* });
         let beside = dispatch::beside_foreign(&listed, Foreign { path: quote!(#path) })?;
         let text = format!(
             "Stands for [`{}`] as the type of slots: `static NAME: dyn {name} = default;`.",

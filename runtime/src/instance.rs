@@ -5,10 +5,11 @@ use core::any::{Any, TypeId};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
+use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::interface::{Code, Implements, Interface, Table};
+use crate::interface::{Code, Exclusive, Implements, Interface, Table};
 
 /// What keeps the code of an instance in memory: a loaded library.
 pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
@@ -79,7 +80,8 @@ impl Drop for RawInstance {
 
 /// An owned implementor of the interface `I`, of any type and from anywhere: this program or a library.
 ///
-/// It implements the interface's trait itself, so it stands where a `Box<dyn Trait>` could.
+/// It derefs to the trait object, so every method of the trait and of its supertraits can be called on it; and it
+/// implements the trait itself wherever a type other than the implementor can, so it stands where a `Box<dyn Trait>` could.
 ///
 /// ```
 /// use hotcall::{dispatch, Instance};
@@ -150,6 +152,40 @@ impl<I: ?Sized + Interface> Instance<I> {
         Ok(unsafe { Box::from_raw(raw.data.as_ptr().cast::<T>()) })
     }
 
+    /// The instance as the box that it is.
+    ///
+    /// What comes from a library keeps that loaded for ever: a box knows nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// The instance itself, where it was borrowed from a static: a slot's default.
+    pub fn into_box(self) -> Result<Box<I>, Self> {
+        if !self.raw.owned {
+            return Err(self);
+        }
+        let raw = ManuallyDrop::new(self.raw);
+        if let Some(keeper) = &raw.keeper {
+            core::mem::forget(Arc::clone(keeper));
+        }
+        // SAFETY: the table of an `Instance<I>` was made for `I`.
+        let object = unsafe { raw.table.object::<I>(raw.data.as_ptr()) };
+        // SAFETY: invariants 1 and 2: it came from `Box::into_raw`, and `raw` is not dropped.
+        Ok(unsafe { Box::from_raw(object) })
+    }
+
+    /// For `#[dispatch]`: as [`into_box`](Self::into_box), for a method that takes `self: Box<Self>`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __into_box(self) -> Box<I> {
+        match self.into_box() {
+            Ok(object) => object,
+            Err(instance) => panic!(
+                "`{}` is the default of a slot, a static: it has no box that a method could take",
+                instance.type_name()
+            ),
+        }
+    }
+
     /// For `#[dispatch]`: the instance, and the code of method `index`.
     #[doc(hidden)]
     #[must_use]
@@ -158,8 +194,33 @@ impl<I: ?Sized + Interface> Instance<I> {
     }
 }
 
+impl<I: ?Sized + Interface> Deref for Instance<I> {
+    type Target = I;
+
+    fn deref(&self) -> &I {
+        // SAFETY: the table of an `Instance<I>` was made for `I`.
+        let object = unsafe { self.raw.table.object::<I>(self.raw.data()) };
+        // SAFETY: invariant 1: it lives, and is lent as this is.
+        unsafe { &*object }
+    }
+}
+
+/// Where the interface has `&mut self`: then a slot's default comes out of it once, and is nobody else's. Of other interfaces
+/// a default may be in its slot again; [`into_box`](Instance::into_box) gives what is owned.
+impl<I: ?Sized + Exclusive> DerefMut for Instance<I> {
+    fn deref_mut(&mut self) -> &mut I {
+        // SAFETY: the table of an `Instance<I>` was made for `I`.
+        let object = unsafe { self.raw.table.object::<I>(self.raw.data()) };
+        // SAFETY: invariant 1, and nobody else uses it: it is owned, or the default of a slot that never has it again.
+        unsafe { &mut *object }
+    }
+}
+
 impl<I: ?Sized + Interface> fmt::Debug for Instance<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(result) = (**self).debug(f) {
+            return result;
+        }
         f.debug_struct("Instance")
             .field("interface", &I::DESCRIPTION.name)
             .field("type", &self.type_name())

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use core::any::TypeId;
+use core::fmt;
 use core::sync::atomic::AtomicU8;
 
 use crate::plugin::boundary::{Boundary as _, Caught};
@@ -85,10 +86,50 @@ pub struct TypeDefinition {
 ///
 /// Only `#[dispatch]` implements it. The order of `DESCRIPTION.methods` is the order in which every
 /// [`Implements::METHODS`] of this interface lists its code.
+///
+/// `Methods<V>` is `V`, or a `repr(transparent)` type of it. `EXCLUSIVE` is true where a method of the trait, or of a supertrait
+/// that can be called through it, takes `&mut self` and slots have a lock; see [`Shared`] and [`Exclusive`].
 pub unsafe trait Interface: 'static {
     /// Names, signatures and layouts.
     const DESCRIPTION: Description;
+
+    /// Whether a slot is used through its lock.
+    const EXCLUSIVE: bool;
+
+    /// What has the trait's methods, for whatever calls them.
+    #[doc(hidden)]
+    type Methods<V>;
+
+    /// What the implementor itself says of itself, where the trait asks for `Debug`.
+    #[doc(hidden)]
+    fn debug(&self, _: &mut fmt::Formatter<'_>) -> Option<fmt::Result> {
+        None
+    }
 }
+
+/// An interface without `&mut self`: everybody shares what a slot of it holds, and calls it plainly.
+///
+/// # Safety
+///
+/// Only `#[dispatch]` and `foreign!` implement it, where `EXCLUSIVE` is false.
+#[diagnostic::on_unimplemented(
+    message = "a slot of `{Self}` is used through its lock",
+    label = "a method of the trait takes `&mut self`, so one at a time may use what the slot holds",
+    note = "write `let mut plugin = SLOT.lock();` and call the methods on that; or `SLOT.read()` for those with `&self`"
+)]
+pub unsafe trait Shared: Interface {}
+
+/// An interface with `&mut self`: one at a time uses what a slot of it holds.
+///
+/// # Safety
+///
+/// Only `#[dispatch]` and `foreign!` implement it, where `EXCLUSIVE` is true.
+#[diagnostic::on_unimplemented(
+    message = "a slot of `{Self}` has no lock",
+    label = "no method of the trait takes `&mut self`, so everybody shares what the slot holds",
+    note = "call its methods on the slot itself, or on `SLOT.bind(&guard)`"
+)]
+pub unsafe trait Exclusive: Interface {}
 
 /// `dyn Effect: Implements<Gain>` says that `Gain` implements `Effect`, and where its code is.
 ///
@@ -106,6 +147,9 @@ pub unsafe trait Implements<T>: Interface {
     /// The code of each method for `T`.
     const METHODS: &'static [Code];
 
+    /// The implementor as the trait object that it is: the same address, with the table of the compiler.
+    #[doc(hidden)]
+    fn object(this: *mut ()) -> *mut Self;
     /// The same, for a library that is built to be loaded: see `plugin::boundary::Watched`.
     const WATCHED: &'static [Code] = Self::METHODS;
 
@@ -147,7 +191,8 @@ pub unsafe trait Stubs<D>: Interface {
 /// 1. `methods` points to `len` codes in the order of the interface for which the table was made.
 /// 2. `drop_box` is sound to call once with a pointer that came from `Box::<T>::into_raw`.
 /// 3. `zero_sized` says that `T` has no bytes: its methods read nothing through `this`.
-/// 4. Where `made_by` is this copy's [`MADE_BY`] and `exported` is false, this program was compiled with `T`: then
+/// 4. `object` is a `fn(*mut ()) -> *mut I`, for the interface for which the table was made.
+/// 5. Where `made_by` is this copy's [`MADE_BY`] and `exported` is false, this program was compiled with `T`: then
 ///    `type_id` says which type it is. A library's may be equal to one of the program's although the types differ.
 #[repr(C)]
 #[derive(Debug)]
@@ -156,6 +201,7 @@ pub struct Table {
     drop_box: unsafe extern "C-unwind" fn(*mut ()),
     type_name: fn() -> &'static str,
     type_id: fn() -> TypeId,
+    object: Code,
     zero_sized: bool,
     exported: bool,
     made_by: &'static MadeBy,
@@ -190,6 +236,7 @@ impl Table {
                 drop_box: drop_box::<T>,
                 type_name: core::any::type_name::<T>,
                 type_id: TypeId::of::<T>,
+                object: Code::new(<I as Implements<T>>::object as *const ()),
                 zero_sized: size_of::<T>() == 0,
                 exported: false,
                 made_by: &MADE_BY,
@@ -198,12 +245,13 @@ impl Table {
     }
 
     /// That of a library's export, with the code that was chosen for it: `methods` are those of `T` for its interface.
-    pub(crate) fn exported<T: 'static>(methods: &'static [Code]) -> Self {
+    pub(crate) fn exported<I: ?Sized + Implements<T>, T: 'static>(methods: &'static [Code]) -> Self {
         Self {
             methods,
             drop_box: drop_box::<T>,
             type_name: core::any::type_name::<T>,
             type_id: TypeId::of::<T>,
+            object: Code::new(<I as Implements<T>>::object as *const ()),
             zero_sized: size_of::<T>() == 0,
             exported: true,
             made_by: &MADE_BY,
@@ -211,8 +259,8 @@ impl Table {
     }
 
     /// The same, whose destructor lets no panic of this library's out.
-    pub(crate) fn exported_caught<T: 'static>(methods: &'static [Code]) -> Self {
-        Self { drop_box: drop_box_caught::<T>, ..Self::exported::<T>(methods) }
+    pub(crate) fn exported_caught<I: ?Sized + Implements<T>, T: 'static>(methods: &'static [Code]) -> Self {
+        Self { drop_box: drop_box_caught::<T>, ..Self::exported::<I, T>(methods) }
     }
 
     /// The code of method `index`.
@@ -248,7 +296,7 @@ impl Table {
             || (self.is_of_this_copy() && other.is_of_this_copy() && (self.type_id)() == (other.type_id)())
     }
 
-    /// Invariant 4.
+    /// Invariant 5.
     fn is_of_this_copy(&self) -> bool {
         !self.exported && core::ptr::eq(self.made_by, &raw const MADE_BY)
     }
@@ -257,6 +305,18 @@ impl Table {
     #[must_use]
     pub fn is_zero_sized(&self) -> bool {
         self.zero_sized
+    }
+
+    /// The implementor at `data` as a trait object.
+    ///
+    /// # Safety
+    ///
+    /// The table was made for `I`.
+    pub(crate) unsafe fn object<I: ?Sized + Interface>(&self, data: *mut ()) -> *mut I {
+        // SAFETY: invariant 4, and the caller's promise.
+        let object =
+            unsafe { core::mem::transmute::<*const (), fn(*mut ()) -> *mut I>(self.object.as_ptr()) };
+        object(data)
     }
 
     /// Drops a boxed implementor.

@@ -63,6 +63,7 @@ mod batch;
 mod chain;
 mod drain;
 mod error;
+mod forward;
 mod gated;
 mod handover;
 mod installed;
@@ -98,13 +99,13 @@ pub use dynasmrt;
 pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
-pub use interface::{Description, Interface, Method, TypeDefinition};
+pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
 pub use retired::{Retired, WaitError};
 pub use slot::backend::patch_callers;
-pub use slot::{Bound, Control, Held, Retarget, Slot, Target};
+pub use slot::{Bound, Control, Held, LockError, Locked, ReadLocked, Retarget, Slot, Target};
 pub use stats::{Stats, stats};
 
 /// How calls reach a slot's implementor.

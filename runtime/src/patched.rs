@@ -27,6 +27,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
@@ -77,9 +78,34 @@ impl Drop for Cell {
 /// # Ok::<(), hotcall::Error>(())
 /// ```
 pub struct Patched<I: ?Sized + Interface> {
+    handle: Handle<I>,
+}
+
+/// What the methods that `#[dispatch]` writes are called on.
+pub struct Handle<I: ?Sized + Interface> {
     cell: Arc<Cell>,
     /// `Send` and `Sync` as a box of the instance would be.
     interface: PhantomData<Box<I>>,
+}
+
+impl<I: ?Sized + Interface> Deref for Patched<I> {
+    type Target = I::Methods<Handle<I>>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        let handle: *const Handle<I> = &raw const self.handle;
+        // SAFETY: `Interface`: it is the handle, or a `repr(transparent)` type of it.
+        unsafe { &*handle.cast() }
+    }
+}
+
+impl<I: ?Sized + Interface> DerefMut for Patched<I> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        let handle: *mut Handle<I> = &raw mut self.handle;
+        // SAFETY: as above.
+        unsafe { &mut *handle.cast() }
+    }
 }
 
 impl<I: ?Sized + Interface> Patched<I> {
@@ -97,7 +123,7 @@ impl<I: ?Sized + Interface> Patched<I> {
         I: Implements<T>,
     {
         let new = Arc::into_raw(Arc::new(Installed::new(Instance::<I>::new(value).into_raw()))).cast_mut();
-        self.take(new)
+        self.handle.take(new)
     }
 
     /// A handle for other threads that swaps the instance, and does not call it.
@@ -106,33 +132,83 @@ impl<I: ?Sized + Interface> Patched<I> {
     where
         I: Send,
     {
-        Remote { cell: Arc::clone(&self.cell), interface: PhantomData }
+        Remote { cell: Arc::clone(&self.handle.cell), interface: PhantomData }
     }
 
     /// The instance. Remotes find the handle gone.
     #[must_use]
     pub fn into_inner(self) -> Instance<I> {
         // What dropping `self` then does, it does to nothing.
-        self.take(ptr::null_mut())
+        self.handle.take(ptr::null_mut())
     }
 
-    /// The instance as it is now, and stays for as long as the guard is held. Implements the trait, results that
-    /// borrow included, where no method takes `&mut self`.
+    /// The instance as it is now, and stays for as long as the guard is held: as the trait object that it is, results that
+    /// borrow included.
     pub fn get<'a>(&'a self, _guard: &'a Guard) -> Held<'a, I>
     where
         I: Sync,
     {
-        let installed = self.current();
+        let installed = self.handle.current();
         Held::new(installed.data(), installed.table())
+    }
+
+    /// As [`get`](Self::get), exclusively: every method, results that borrow included.
+    pub fn get_mut<'a>(&'a mut self, _guard: &'a Guard) -> &'a mut I {
+        let installed = self.handle.current();
+        // SAFETY: what is installed in a `Patched<I>` has a table for `I`.
+        let object = unsafe { installed.table().object::<I>(installed.data()) };
+        // SAFETY: the guard keeps it; who has the handle by `&mut` is alone with the instance (invariant 3).
+        unsafe { &mut *object }
     }
 
     /// What is installed just now.
     #[must_use]
     pub fn target(&self) -> Target {
         let _section = SlowSection::enter();
-        Target::of(self.current().table())
+        Target::of(self.handle.current().table())
     }
 
+    /// For `#[dispatch]`: as [`Handle::__call`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn __call<R>(&self, index: usize, call: impl FnOnce((*const (), Code)) -> R) -> R {
+        // SAFETY: the caller's promise.
+        unsafe { self.handle.__call(index, call) }
+    }
+
+    /// For `#[dispatch]`: the instance as a box, for a method that takes `self: Box<Self>`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn __into_box(self) -> Box<I> {
+        self.into_inner().__into_box()
+    }
+
+    /// What `look` says of the instance.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&I) -> R) -> R {
+        let _section = SlowSection::enter();
+        let installed = self.handle.current();
+        // SAFETY: what is installed in a `Patched<I>` has a table for `I`.
+        let object = unsafe { installed.table().object::<I>(installed.data()) };
+        // SAFETY: the section keeps it; whoever shares this handle shares the instance (invariant 3).
+        look(unsafe { &*object })
+    }
+
+    /// What `change` does to the instance.
+    pub(crate) fn with_mut<R>(&mut self, change: impl FnOnce(&mut I) -> R) -> R {
+        let _section = SlowSection::enter();
+        let installed = self.handle.current();
+        // SAFETY: as above.
+        let object = unsafe { installed.table().object::<I>(installed.data()) };
+        // SAFETY: the section keeps it; who has the handle by `&mut` is alone with the instance (invariant 3).
+        change(unsafe { &mut *object })
+    }
+}
+
+impl<I: ?Sized + Interface> Handle<I> {
     /// The caller is in a section, or holds a guard, while it uses the answer.
     #[inline(always)]
     fn current(&self) -> &Installed {
@@ -178,7 +254,7 @@ impl<I: ?Sized + Interface> Patched<I> {
     }
 }
 
-impl<I: ?Sized + Interface> Drop for Patched<I> {
+impl<I: ?Sized + Interface> Drop for Handle<I> {
     fn drop(&mut self) {
         let old = self.cell.current.swap(ptr::null_mut(), Ordering::AcqRel);
         if !old.is_null() {
@@ -191,7 +267,8 @@ impl<I: ?Sized + Interface> Drop for Patched<I> {
 impl<I: ?Sized + Interface> From<Instance<I>> for Patched<I> {
     fn from(instance: Instance<I>) -> Self {
         let installed = Arc::into_raw(Arc::new(Installed::new(instance.into_raw()))).cast_mut();
-        Self { cell: Arc::new(Cell { current: AtomicPtr::new(installed) }), interface: PhantomData }
+        let cell = Arc::new(Cell { current: AtomicPtr::new(installed) });
+        Self { handle: Handle { cell, interface: PhantomData } }
     }
 }
 
@@ -201,8 +278,17 @@ impl<I: ?Sized + Implements<T>, T: 'static> From<Box<T>> for Patched<I> {
     }
 }
 
+impl<I: ?Sized + Interface> fmt::Debug for Handle<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("interface", &I::DESCRIPTION.name).finish_non_exhaustive()
+    }
+}
+
 impl<I: ?Sized + Interface> fmt::Debug for Patched<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(result) = self.with(|instance| instance.debug(f)) {
+            return result;
+        }
         f.debug_struct("Patched")
             .field("interface", &I::DESCRIPTION.name)
             .field("type", &self.target().type_name())

@@ -1,9 +1,11 @@
 //! What the macros' expansions name. Not part of the API: it changes with the macros, which are pinned to the same version.
 
 pub use crate::instance::Instance;
-pub use crate::interface::{Code, Description, Implements, Interface, Method, Stubs, Table, TypeDefinition};
+pub use crate::interface::{
+    Code, Description, Exclusive, Implements, Interface, Method, Shared, Stubs, Table, TypeDefinition,
+};
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
-pub use crate::patched::Patched;
+pub use crate::patched::{Handle as PatchedHandle, Patched};
 #[cfg(feature = "negative-controls")]
 pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
 #[cfg(feature = "negative-controls")]
@@ -11,8 +13,8 @@ pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
-    Bound, Control, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open, Retarget, Slot,
-    SlotCore, cell_of, table_of,
+    Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open,
+    Retarget, SharedAccess, Slot, SlotCore, SoleAccess, Within, cell_of, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
@@ -55,6 +57,16 @@ pub const fn assert_register<T: Register>() {}
 pub unsafe fn give<R>(out: *mut MaybeUninit<R>, result: R) {
     // SAFETY: the caller's promise.
     unsafe { out.cast::<R>().write(result) };
+}
+
+/// For `#[dispatch]`: `It` is the type itself, in a way that lets a `where` clause be about a type without parameters.
+pub trait Same<'a> {
+    /// The type.
+    type It: ?Sized;
+}
+
+impl<T: ?Sized> Same<'_> for T {
+    type It = T;
 }
 
 /// For `#[dispatch]`: size and alignment.
@@ -181,6 +193,13 @@ pub trait Receiver<T: ?Sized> {
     ///
     /// `this` is what the slot or the table that names the shim has for an instance, and that lives as long as `'a`.
     unsafe fn receive<'a>(this: *const ()) -> &'a T;
+
+    /// As [`receive`](Self::receive), for a method that takes `&mut self`.
+    ///
+    /// # Safety
+    ///
+    /// As there, and nobody else uses the implementor.
+    unsafe fn receive_mut<'a>(this: *const ()) -> &'a mut T;
 }
 
 /// It is behind the shim's first argument.
@@ -194,6 +213,13 @@ impl<T> Receiver<T> for Behind {
         // SAFETY: the caller's promise: the instance is one of the table's type.
         unsafe { instance(this) }
     }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
+    unsafe fn receive_mut<'a>(this: *const ()) -> &'a mut T {
+        // SAFETY: as above, and exclusive.
+        unsafe { instance_mut(this) }
+    }
 }
 
 /// It is the default of the slot `D`, whatever the argument.
@@ -204,6 +230,14 @@ impl<D: Definition> Receiver<D::Interface> for DefaultOf<D> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[cfg_attr(debug_assertions, inline)]
     unsafe fn receive<'a>(_: *const ()) -> &'a D::Interface {
-        D::default()
+        // SAFETY: `Definition`: it is a static, and the caller shares it with those who do.
+        unsafe { &*D::default() }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    #[cfg_attr(debug_assertions, inline)]
+    unsafe fn receive_mut<'a>(_: *const ()) -> &'a mut D::Interface {
+        // SAFETY: as above, and the caller is alone with it.
+        unsafe { &mut *D::default() }
     }
 }

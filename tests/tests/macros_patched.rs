@@ -74,7 +74,7 @@ fn it_stands_where_a_box_stood() {
     assert!(format!("{:?}", track.effect).contains("Delay"));
     let inner = track.effect.into_inner().downcast::<Delay>().unwrap();
     assert_eq!(inner.last, 1.0);
-    let again: Patched<dyn Effect> = Instance::new(*inner).into();
+    let again: Patched<dyn Effect> = Patched::from(Instance::new(*inner));
     assert!(again.target().type_name().ends_with("Delay"));
     drop(again);
     assert_eq!(Arc::strong_count(&alive), 1);

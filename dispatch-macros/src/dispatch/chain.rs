@@ -118,7 +118,7 @@ pub(crate) fn expansion(of: &Trait, rules: &Rules) -> syn::Result<TokenStream> {
             Err(error) => return Err(error),
         }
     }
-    if fitted.iter().all(|one| matches!(one, Fitted::Own)) {
+    if fitted.iter().all(|one| matches!(one, Fitted::Own)) || !of.chains_have_it(explicit) {
         return Ok(TokenStream::new());
     }
     Ok(Context { of, rt: expand::runtime(), fitted }.expand())
@@ -239,8 +239,8 @@ impl Context<'_> {
         });
         let count = self.of.index(methods.len());
         let on_chain = self.implementation(&quote!(#rt::chain::Chain<#interface>), true);
-        let on_bound = (!self.of.is_static && self.of.lends_shared() && !self.of.is_send_only)
-            .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'_, #interface>), false));
+        let on_bound = (!self.of.is_static && self.of.is_shared() && !self.of.is_send_only)
+            .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'__guard, #interface>), false));
         quote! {
             #(#functions)*
 
@@ -288,9 +288,7 @@ impl Context<'_> {
             }
             Fitted::Own => quote!(Own),
         };
-        let word = |class: &Ident, size: TokenStream| {
-            quote!(#rt::chain::Word { class: #rt::chain::Class::#class, size: #size })
-        };
+        let word = |class: &Ident, size: TokenStream| quote!(#rt::chain::Word { class: #rt::chain::Class::#class, size: #size });
         let through = match fitted {
             Fitted::Through(index) => Some(index),
             _ => None,
@@ -304,7 +302,9 @@ impl Context<'_> {
                 Some(match way {
                     Way::Rest if goes_through => word(&other, quote!(0)),
                     Way::Rest => return None,
-                    Way::Float => word(&format_ident!("Float"), quote!(#rt::core::mem::size_of::<#static_type>())),
+                    Way::Float => {
+                        word(&format_ident!("Float"), quote!(#rt::core::mem::size_of::<#static_type>()))
+                    }
                     Way::Pair => word(&unsigned, quote!(16)),
                     Way::Word if goes_through => {
                         word(&class(ty), quote!(#rt::core::mem::size_of::<#static_type>()))
@@ -316,9 +316,9 @@ impl Context<'_> {
         if method.passing.ways.last() == Some(&Way::Rest) {
             arguments.push(word(&unsigned, quote!(8)));
         }
-        let result = static_types.last().map(|static_type| {
-            word(&class(result), quote!(#rt::core::mem::size_of::<#static_type>()))
-        });
+        let result = static_types
+            .last()
+            .map(|static_type| word(&class(result), quote!(#rt::core::mem::size_of::<#static_type>())));
         let out = !in_register;
         let (empty, looped) = self.codes(number, fitted);
         quote! {
@@ -340,10 +340,8 @@ impl Context<'_> {
         }
         let rt = &self.rt;
         let Trait { parameters, arguments: generics, predicates, .. } = self.of;
-        let interface = self.of.interface();
         let Method { cfgs, lifetimes, arguments, argument_types, result, .. } = method;
-        let (empty, looped, slowly) =
-            (name("chain_empty", number), name("chain_loop", number), name("chain_slowly", number));
+        let (empty, looped) = (name("chain_empty", number), name("chain_loop", number));
         let (index, through_table) = (self.of.index(number), name("through_table", number));
         let (out_type, erased_result) = method.out_and_result(rt);
         let out_type: Vec<_> = out_type.into_iter().collect();
@@ -445,32 +443,18 @@ impl Context<'_> {
             #(#primitives)*
             #empty
             #looped
-
-            #(#cfgs)*
-            #[cold]
-            #[inline(never)]
-            fn #slowly<#(#lifetimes,)* #(#parameters),*>(
-                __chain: &#rt::chain::Chain<#interface>,
-                #(#arguments: #argument_types),*
-            ) -> #result
-            where
-                #(#predicates,)*
-            {
-                // SAFETY: it is dropped at the end of this function, after what it encloses.
-                let __section = unsafe { #rt::chain::Chain::<#interface>::__enter_slowly() };
-                // SAFETY: the entry point is code of this method for this chain; the section keeps what it runs.
-                unsafe { #through_table::<#(#generics),*>((__chain.__this(), __chain.__entry(#index)) #(, #arguments)*) }
-            }
         }
     }
 
     fn implementation(&self, target: &TokenStream, sections: bool) -> TokenStream {
         let rt = &self.rt;
         let Trait { parameters, arguments: generics, predicates, path, methods, .. } = self.of;
-        let Trait { undispatched, associated, is_unsafe, .. } = self.of;
+        let Trait { undispatched, associated, own_associated, lifetimes, is_unsafe, .. } = self.of;
+        let asked = self.of.asked_of(rt, target);
+        let guard = (!sections).then(|| quote!('__guard,));
         let interface = self.of.interface();
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
-        let associated = associated.iter().map(|name| {
+        let associated = associated[..*own_associated].iter().map(|name| {
             let parameter = associated_parameter(name);
             quote!(type #name = #parameter;)
         });
@@ -485,15 +469,11 @@ impl Context<'_> {
                     unsafe { #through_table::<#(#generics),*>((self.__this(), self.__entry(#index)) #(, #arguments)*) }
                 }};
                 let body = if sections {
-                    let slowly = name("chain_slowly", number);
                     let checked = expand::Context::new(self.of, &self.rt).lends_nothing(method);
                     quote! {
                         #checked
-                        // SAFETY: it is dropped at the end of this expression, after what it encloses.
-                        match unsafe { #rt::chain::Chain::<#interface>::__enter() } {
-                            #rt::core::option::Option::Some(__section) => #call,
-                            #rt::core::option::Option::None => #slowly::<#(#generics),*>(self #(, #arguments)*),
-                        }
+                        let __section = #rt::chain::Chain::<#interface>::__enter();
+                        #call
                     }
                 } else {
                     call
@@ -511,9 +491,10 @@ impl Context<'_> {
         quote! {
             // SAFETY: where the trait is unsafe to implement, every element implements it, and a chain's methods run nothing
             // but theirs.
-            #is_unsafe impl<#(#parameters),*> #path for #target
+            #is_unsafe impl<#guard #(#lifetimes,)* #(#parameters),*> #path for #target
             where
                 #(#predicates,)*
+                #asked
             {
                 #(#associated)*
                 #(#methods)*

@@ -12,7 +12,7 @@ use super::types::primitive;
 pub(super) struct Names {
     pub(super) shim: Ident,
     pub(super) stub: Ident,
-    pub(super) slowly: Ident,
+    pub(super) through_stub: Ident,
     pub(super) through_table: Ident,
     pub(super) bounded: Ident,
     pub(super) caught: Ident,
@@ -24,7 +24,7 @@ impl Names {
         Self {
             shim: name("shim"),
             stub: name("stub"),
-            slowly: name("slowly"),
+            through_stub: name("through_stub"),
             through_table: name("through_table"),
             bounded: name("bounded"),
             caught: name("caught"),
@@ -42,28 +42,30 @@ impl Context<'_> {
         let in_register = (method.in_register && primitive(result))
             .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
         let shim = self.shim(&names, method);
-        let for_slots = self.of.lends_shared().then(|| {
-            let (stub, slowly) = (self.stub(number, &names, method), self.slowly(number, &names, method));
-            quote!(#stub #slowly)
-        });
+        let stub = self.stub(number, &names, method);
+        let through_stub = self.through_stub(number, &names, method);
         let through_table = self.through_table(&names, method);
         let bounded = self.bounded(&names, method);
-        quote!(#count #in_register #shim #bounded #for_slots #through_table)
+        quote!(#count #in_register #shim #bounded #stub #through_stub #through_table)
     }
 
-    /// A call of the slot's method by its stub, on `__bound`, a reference to a `Bound`.
-    pub(super) fn through_stub(&self, number: usize, method: &Method) -> TokenStream {
-        let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
-        let stub = Names::new(number).stub;
+    /// A call of the slot's method by its stub. One function for all that calls it: so its frame is small, which is what aligns
+    /// calls where nothing is optimised.
+    fn through_stub(&self, number: usize, names: &Names, method: &Method) -> TokenStream {
+        let rt = &self.rt;
+        let Method { cfgs, lifetimes, arguments, argument_types, result, predicates: own, .. } = method;
+        let Trait { parameters, arguments: generics, predicates, .. } = self.of;
+        let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
+        let Names { stub, through_stub, .. } = names;
         let index = self.of.index(number);
-        let (packed, result) = (method.passing.pack(rt, &method.arguments), out());
-        let registers = method.passing.registers(&result);
+        let packed = method.passing.pack(rt, arguments);
+        let registers = method.passing.registers(&out());
         let registers = registers.iter().map(|(register, variable)| quote!(#register #variable));
         let padding = Literal::usize_unsuffixed(method.passing.padding());
-        let erased = self.erased_by_result(method);
+        let erased = method.erased_type(rt);
         let call = quote! {
             #rt::call!(
-                __bound,
+                __within,
                 method = #index,
                 definition = [#definition],
                 stub = [#stub::<#(#generics,)* #definition>],
@@ -73,47 +75,63 @@ impl Context<'_> {
             )
         };
         let call = method.with_out(rt, &call);
-        quote!({ #packed #call })
-    }
-
-    /// A call of the slot's method in the section `__entered`.
-    fn in_section(&self, number: usize, method: &Method) -> TokenStream {
-        let call = self.through_stub(number, method);
-        quote!({ let __bound = &__entered.bound; #call })
-    }
-
-    /// The body of a plain call of the slot `__slot`.
-    pub(super) fn plainly(&self, number: usize, method: &Method) -> TokenStream {
-        let (rt, generics, definition) = (&self.rt, &self.of.arguments, self.definition());
-        let (slowly, arguments) = (Names::new(number).slowly, &method.arguments);
-        let (checked, call) = (self.lends_nothing(method), self.in_section(number, method));
         quote! {
-            #checked
-            // SAFETY: below, what is bound is called, and stays where it is; that it lends nothing has been checked.
-            match unsafe { #rt::Slot::<#definition>::__enter(__slot) } {
-                #rt::Some(__entered) => #call,
-                #rt::None => #slowly::<#(#generics,)* #definition>(__slot #(, #arguments)*),
+            #(#cfgs)*
+            #[cfg_attr(not(debug_assertions), inline(always))]
+            unsafe fn #through_stub<#(#lifetimes,)* #(#parameters,)* #definition, __Kind>(
+                __within: &#rt::Within<'_, #definition, __Kind>,
+                #(#arguments: #argument_types),*
+            ) -> #result
+            where
+                #definition_predicates,
+                #(#predicates,)*
+                #(#own,)*
+            {
+                #packed
+                #call
             }
         }
     }
 
-    /// From the erased instance to an implementor's method. Where there are slots, also to the method of a slot's default:
-    /// then `__HotcallReceiver` says how the implementor is found.
+    /// A call of the slot's method on `within`, a reference to a `Within`.
+    pub(super) fn on(&self, within: &TokenStream, number: usize, method: &Method) -> TokenStream {
+        let (generics, definition) = (&self.of.arguments, self.definition());
+        let (through_stub, arguments) = (Names::new(number).through_stub, &method.arguments);
+        quote! {
+            // SAFETY: what is within is alone with the implementor, where the method takes `&mut self`; the contract of an
+            // unsafe method is the caller's.
+            unsafe { #through_stub::<#(#generics,)* #definition, _>(#within #(, #arguments)*) }
+        }
+    }
+
+    /// The body of a plain call of the slot `__slot`.
+    pub(super) fn plainly(&self, number: usize, method: &Method) -> TokenStream {
+        let (rt, definition) = (&self.rt, self.definition());
+        let checked = self.lends_nothing(method);
+        let call = self.on(&quote!(&__entered.bound), number, method);
+        quote! {
+            #checked
+            // SAFETY: below, what is bound is called, and stays where it is; that it lends nothing has been checked.
+            let __entered = unsafe { #rt::Slot::<#definition>::__enter(__slot) };
+            #call
+        }
+    }
+
+    /// From the erased instance to an implementor's method, also to the method of a slot's default: `__HotcallReceiver` says
+    /// how the implementor is found.
     fn shim(&self, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
         let Method { cfgs, name, lifetimes, arguments, predicates: own, .. } = method;
         let Trait { parameters, path, bound, predicates, .. } = self.of;
         let (shim, implementor) = (&names.shim, self.implementor());
         let (inputs, result) = self.erased_signature(method);
-        let (rest, unpacked) = (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
+        let (rest, unpacked) =
+            (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
         let receiver = self.receiver();
-        let (declared, found) = if self.of.lends_shared() {
-            let found = quote!(<#receiver as #rt::Receiver<#implementor>>::receive);
-            (quote!(#implementor: ?#rt::core::marker::Sized, #receiver: #rt::Receiver<#implementor>), found)
-        } else {
-            let instance = if method.takes_mut { quote!(instance_mut) } else { quote!(instance) };
-            (quote!(#implementor), quote!(#rt::#instance::<#implementor>))
-        };
+        let receive = if method.takes_mut { quote!(receive_mut) } else { quote!(receive) };
+        let found = quote!(<#receiver as #rt::Receiver<#implementor>>::#receive);
+        let declared =
+            quote!(#implementor: ?#rt::core::marker::Sized, #receiver: #rt::Receiver<#implementor>);
         let call = quote!(<#implementor as #path>::#name(#found(__this) #(, #unpacked)*));
         let returned = self.returned(method, &call);
         quote! {
@@ -142,7 +160,6 @@ impl Context<'_> {
         let Names { shim, bounded, caught, .. } = names;
         let implementor = self.implementor();
         let (inputs, result) = self.erased_signature(method);
-        let receiver = self.of.lends_shared().then(|| quote!(, #rt::Behind));
         let passed = self.passed(method);
         quote! {
             #(#cfgs)*
@@ -156,13 +173,13 @@ impl Context<'_> {
             {
                 <__HotcallBoundary as #rt::Boundary>::run(move || {
                     // SAFETY: what the caller promises is what the shim asks for.
-                    unsafe { #shim::<#(#generics,)* #implementor #receiver>(__this #(, #passed)*) }
+                    unsafe { #shim::<#(#generics,)* #implementor, #rt::Behind>(__this #(, #passed)*) }
                 })
             }
 
             #(#cfgs)*
             #rt::caught! {
-                shim = [#shim::<#(#generics,)* #implementor #receiver>],
+                shim = [#shim::<#(#generics,)* #implementor, #rt::Behind>],
                 unsafe extern "C-unwind" fn #caught<#(#lifetimes,)* #(#parameters,)* #implementor>(#inputs) -> #result
                 where
                     #implementor: #bound + 'static,
@@ -201,37 +218,6 @@ impl Context<'_> {
                     #(#own,)*
             }
         }
-    }
-
-    /// For each slot: a plain call whose section cannot begin quickly. Kept out of the callers.
-    fn slowly(&self, number: usize, names: &Names, method: &Method) -> Option<TokenStream> {
-        if method.borrows {
-            return None;
-        }
-        let rt = &self.rt;
-        let Method { cfgs, lifetimes, arguments, argument_types, result, predicates: own, .. } = method;
-        let Trait { parameters, predicates, .. } = self.of;
-        let slowly = &names.slowly;
-        let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
-        let call = self.in_section(number, method);
-        Some(quote! {
-            #(#cfgs)*
-            #[cold]
-            #[inline(never)]
-            fn #slowly<#(#lifetimes,)* #(#parameters,)* #definition>(
-                __slot: &#rt::Slot<#definition>,
-                #(#arguments: #argument_types),*
-            ) -> #result
-            where
-                #definition_predicates,
-                #(#predicates,)*
-                #(#own,)*
-            {
-                // SAFETY: below, what is bound is called, and stays where it is.
-                let __entered = unsafe { #rt::Slot::<#definition>::__enter_slowly(__slot) };
-                #call
-            }
-        })
     }
 
     /// From the interface's code for an instance to a call: for handles, instances and chains.
@@ -279,18 +265,6 @@ impl Context<'_> {
         let out = (!method.in_register).then(out);
         let parameters = method.passing.parameters(&self.rt, &method.argument_types);
         out.into_iter().chain(parameters.into_iter().map(|(name, _)| name)).collect()
-    }
-
-    /// The erased type where the lifetimes of the method are not known by name: the result's type is left to be inferred.
-    fn erased_by_result(&self, method: &Method) -> TokenStream {
-        let rt = &self.rt;
-        let parameters = method.passing.parameters(rt, &method.argument_types);
-        let types = parameters.into_iter().map(|(_, ty)| ty);
-        if method.in_register {
-            quote!(unsafe extern "C-unwind" fn(*const (), #(#types),*) -> _)
-        } else {
-            quote!(unsafe extern "C-unwind" fn(*const (), *mut #rt::MaybeUninit<_>, #(#types),*))
-        }
     }
 
     /// What a function of the erased type does with a method's result.

@@ -5,7 +5,7 @@ use quote::quote;
 
 use super::expand::Context;
 use super::functions::Names;
-use super::method::{Method, Undispatched};
+use super::method::{Method, Undispatched, Why};
 use super::rewrite::associated_parameter;
 use super::trait_item::Trait;
 
@@ -36,128 +36,219 @@ const OF_SLOTS: [&str; 22] = [
     "write",
 ];
 
+/// On every method that calls a stub.
+fn inline_always() -> TokenStream {
+    quote!(#[cfg_attr(not(debug_assertions), inline(always))])
+}
+
 impl Context<'_> {
     /// The trait, for what calls its methods.
     pub(super) fn implementations(&self) -> TokenStream {
-        let rt = &self.rt;
-        let Trait { parameters, arguments: generics, predicates, methods, is_static, .. } = self.of;
-        let (definition, interface) = (self.definition(), self.of.interface());
-        let definition_predicates = self.definition_predicates();
-        let lends_shared = self.of.lends_shared();
-        let lends_nothing = methods.iter().all(|method| !method.borrows);
-
-        let slot = lends_shared.then(|| self.of_slot(lends_nothing));
-        if self.of.foreign.is_some() {
-            // No type of the runtime can have a trait of a third crate.
-            let body = |number: usize, method: &Method| {
-                let call = self.plainly(number, method);
-                quote!(let __slot = #rt::Handle::<#definition>::slot(self.0); #call)
-            };
-            let holder = &self.of.holder;
-            let target = quote!(#holder<#rt::Handle<#definition>>);
-            let header = quote!(<#definition>);
-            let handle =
-                self.implementation(&header, &target, &definition_predicates, &quote!(#[inline]), &body);
-            return quote!(#rt::handle!(#holder); #slot #handle);
-        }
-        let bound = self.of.has_bound().then(|| {
-            let body = |number: usize, method: &Method| {
-                let call = self.through_stub(number, method);
-                quote!(let __bound = self; #call)
-            };
-            let header = quote!(<#(#parameters,)* #definition>);
-            let predicates = quote!(#definition_predicates, #(#predicates,)*);
-            let target = quote!(#rt::Bound<'_, #definition>);
-            self.implementation(
-                &header,
-                &target,
-                &predicates,
-                &quote!(#[cfg_attr(not(debug_assertions), inline(always))]),
-                &body,
-            )
-        });
-        let through_table = |holder: TokenStream| {
-            let (rt, generics) = (&self.rt, &self.of.arguments);
-            move |number: usize, method: &Method| {
-                let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
-                let index = self.of.index(number);
-                quote! {
-                    // SAFETY: the instance lives, and the code is what its table has for this method.
-                    unsafe { #through_table::<#(#generics),*>(#rt::#holder::__load(self, #index) #(, #arguments)*) }
-                }
-            }
-        };
-        let patched = lends_nothing.then(|| {
-            let body = |number: usize, method: &Method| {
-                let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
-                let (index, checked) = (self.of.index(number), self.lends_nothing(method));
-                quote! {
-                    #checked
-                    // SAFETY: the interface has this method.
-                    unsafe {
-                        #rt::Patched::__call(self, #index, |__loaded| {
-                            // SAFETY: what is loaded is an instance that the call keeps, and its code for this method.
-                            unsafe { #through_table::<#(#generics),*>(__loaded #(, #arguments)*) }
-                        })
-                    }
-                }
-            };
-            let header = quote!(<#(#parameters),*>);
-            let predicates = quote!(#(#predicates,)*);
-            let target = quote!(#rt::Patched<#interface>);
-            self.implementation(&header, &target, &predicates, &quote!(#[inline]), &body)
-        });
-        let header = quote!(<#(#parameters),*>);
-        let predicates = quote!(#(#predicates,)*);
-        let inline = quote!(#[inline]);
-        let instance = self.implementation(
-            &header,
-            &quote!(#rt::Instance<#interface>),
-            &predicates,
-            &inline,
-            &through_table(quote!(Instance)),
-        );
-        let held = (lends_shared && !is_static).then(|| {
-            self.implementation(
-                &header,
-                &quote!(#rt::Held<'_, #interface>),
-                &predicates,
-                &inline,
-                &through_table(quote!(Held)),
-            )
-        });
-        quote!(#slot #bound #patched #instance #held)
+        let within = self.of_holder_within();
+        let slot = self.of.is_shared().then(|| self.of_slot());
+        let foreign = self.of.foreign.as_ref().map(|_| self.of_foreign_handle());
+        let bound = self.of.guarded_have_it().then(|| self.of_guarded());
+        let (patched, instance) = (self.of_patched(), self.of_instance());
+        quote!(#slot #within #foreign #bound #patched #instance)
     }
 
-    /// What a slot has: the trait, where every method can be called plainly; else those methods that can be.
-    fn of_slot(&self, lends_nothing: bool) -> TokenStream {
+    /// The parameters of an implementation: `before` them lifetimes, and `after` them types.
+    fn header(&self, before: &TokenStream, after: &TokenStream) -> TokenStream {
+        let Trait { parameters, lifetimes, .. } = self.of;
+        quote!(<#before #(#lifetimes,)* #(#parameters,)* #after>)
+    }
+
+    /// As [`header`](Self::header), for methods outside the trait: those have its lifetimes themselves.
+    fn header_outside(&self, more: &TokenStream) -> TokenStream {
+        let parameters = &self.of.parameters;
+        quote!(<#more #(#parameters,)*>)
+    }
+
+    /// What a slot has: the trait, where every method can be called plainly; and those methods that can be, where that is
+    /// not so, and where their names are a slot's own.
+    fn of_slot(&self) -> TokenStream {
         let rt = &self.rt;
-        let Trait { parameters, predicates, .. } = self.of;
+        let predicates = &self.of.predicates;
         let (definition, target) = (self.definition(), self.slot_type());
-        let header = quote!(<#(#parameters,)* #definition>);
         let definition_predicates = self.definition_predicates();
         let predicates = quote!(#definition_predicates, #(#predicates,)*);
-        let inline = quote!(#[cfg_attr(not(debug_assertions), inline(always))]);
+        let has_it = self.of.slots_have_it();
         let slot = if self.of.holder.is_some() { quote!(&self.0) } else { quote!(self) };
         let body = |number: usize, method: &Method| {
             let call = self.plainly(number, method);
             quote!(let __slot = #slot; #call)
         };
+        let always = !has_it || !self.of.knows_supertraits;
         let of_its_own = |(_, method): &(usize, &Method)| {
-            !method.borrows
+            method.is_plain()
                 && self.of.holder.is_some()
-                && (!lends_nothing || OF_SLOTS.iter().any(|name| method.name == name))
+                && (always || OF_SLOTS.iter().any(|name| method.name == name))
         };
-        let inherent = self.inherent(&header, &target, &predicates, &inline, &of_its_own, &body);
-        let has_trait = if lends_nothing {
-            self.implementation(&header, &target, &predicates, &inline, &body)
-        } else {
+        let header = self.header_outside(&quote!(#definition,));
+        let inherent = self.inherent(&header, &target, &predicates, &inline_always(), &of_its_own, &body);
+        let header = self.header(&TokenStream::new(), &quote!(#definition));
+        let has_trait = if has_it {
+            self.implementation(&header, &target, &predicates, &inline_always(), &body)
+        } else if self.of.foreign.is_none() && self.of.knows_supertraits && !self.of.is_closed {
             // Refused by a condition, so that the compiler says which rule is in the way.
             let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
             let predicates = quote!(#target: #rt::MayLend, #predicates);
             self.implementation(&header, &target, &predicates, &quote!(#[allow(unused_variables)]), &body)
+        } else {
+            TokenStream::new()
         };
         quote!(#inherent #has_trait)
+    }
+
+    /// What is within a protection: a bound slot, a locked one. Each method that it has is a patched call.
+    fn of_holder_within(&self) -> Option<TokenStream> {
+        if self.of.guarded_have_it() && self.of.knows_supertraits {
+            return None;
+        }
+        let rt = &self.rt;
+        let holder = self.of.holder.as_ref()?;
+        let predicates = &self.of.predicates;
+        let (definition, definition_predicates) = (self.definition(), self.definition_predicates());
+        let predicates = quote!(#definition_predicates, #(#predicates,)*);
+        let body = |number: usize, method: &Method| self.on(&quote!(&self.0), number, method);
+        let shared = self.inherent(
+            &self.header_outside(&quote!('__within, #definition, __Kind,)),
+            &quote!(#holder<#rt::Within<'__within, #definition, __Kind>>),
+            &predicates,
+            &inline_always(),
+            &|(_, method)| !method.takes_mut,
+            &body,
+        );
+        let exclusive = self.inherent(
+            &self.header_outside(&quote!('__within, #definition,)),
+            &quote!(#holder<#rt::Within<'__within, #definition, #rt::SoleAccess>>),
+            &predicates,
+            &inline_always(),
+            &|(_, method)| method.takes_mut,
+            &body,
+        );
+        Some(quote!(#shared #exclusive))
+    }
+
+    /// No type of the runtime can have a trait of a third crate.
+    fn of_foreign_handle(&self) -> TokenStream {
+        let (rt, definition) = (&self.rt, self.definition());
+        let holder = &self.of.holder;
+        let handle = self.of.slots_have_it().then(|| {
+            let body = |number: usize, method: &Method| {
+                let call = self.plainly(number, method);
+                quote!(let __slot = #rt::Handle::<#definition>::slot(self.0); #call)
+            };
+            let target = quote!(#holder<#rt::Handle<#definition>>);
+            let predicates = self.definition_predicates();
+            self.implementation(
+                &self.header(&TokenStream::new(), &quote!(#definition)),
+                &target,
+                &predicates,
+                &quote!(#[inline]),
+                &body,
+            )
+        });
+        quote!(#rt::handle!(#holder); #handle)
+    }
+
+    /// A slot that is bound to a guard, and an implementor that is held by one.
+    fn of_guarded(&self) -> TokenStream {
+        let (rt, definition, interface) = (&self.rt, self.definition(), self.of.interface());
+        let Trait { path, predicates, .. } = self.of;
+        let definition_predicates = self.definition_predicates();
+        let body =
+            |number: usize, method: &Method| self.on(&quote!(#rt::Bound::__within(self)), number, method);
+        let (guard, none) = (quote!('__guard,), TokenStream::new());
+        let bound = self.implementation(
+            &self.header(&guard, &quote!(#definition)),
+            &quote!(#rt::Bound<'__guard, #definition>),
+            &quote!(#definition_predicates, #(#predicates,)*),
+            &inline_always(),
+            &body,
+        );
+        let body = |_: usize, method: &Method| {
+            let (name, arguments) = (&method.name, &method.arguments);
+            let call = quote!(<#interface as #path>::#name(&**self #(, #arguments)*));
+            // SAFETY: the contract is the caller's, and the same.
+            if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
+        };
+        let held = self.implementation(
+            &self.header(&guard, &none),
+            &quote!(#rt::Held<'__guard, #interface>),
+            &quote!(#(#predicates,)*),
+            &quote!(#[inline]),
+            &body,
+        );
+        quote!(#bound #held)
+    }
+
+    fn of_patched(&self) -> TokenStream {
+        let (rt, interface, generics) = (&self.rt, self.of.interface(), &self.of.arguments);
+        let predicates = &self.of.predicates;
+        let predicates = quote!(#(#predicates,)*);
+        let inline = quote!(#[inline]);
+        let call = |function: &TokenStream, handle: &TokenStream, number: usize, method: &Method| {
+            let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
+            let (index, checked) = (self.of.index(number), self.lends_nothing(method));
+            quote! {
+                #checked
+                // SAFETY: the interface has this method.
+                unsafe {
+                    #function(#handle, #index, |__loaded| {
+                        // SAFETY: what is loaded is an instance that the call keeps, and its code for this method.
+                        unsafe { #through_table::<#(#generics),*>(__loaded #(, #arguments)*) }
+                    })
+                }
+            }
+        };
+        let has_it = self.of.handles_have_it();
+        let has_trait = has_it.then(|| {
+            let target = quote!(#rt::Patched<#interface>);
+            let body = |number: usize, method: &Method| {
+                call(&quote!(#rt::Patched::__call), &quote!(self), number, method)
+            };
+            self.implementation(
+                &self.header(&TokenStream::new(), &TokenStream::new()),
+                &target,
+                &predicates,
+                &inline,
+                &body,
+            )
+        });
+        let of_its_own = !has_it || !self.of.knows_supertraits;
+        let inherent = self.of.holder.as_ref().filter(|_| of_its_own).and_then(|holder| {
+            let target = quote!(#holder<#rt::PatchedHandle<#interface>>);
+            let body = |number: usize, method: &Method| {
+                call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method)
+            };
+            let header = self.header_outside(&TokenStream::new());
+            self.inherent(&header, &target, &predicates, &inline, &|(_, method)| method.is_plain(), &body)
+        });
+        quote!(#has_trait #inherent)
+    }
+
+    fn of_instance(&self) -> Option<TokenStream> {
+        if !self.of.instances_have_it() {
+            return None;
+        }
+        let (rt, interface, generics) = (&self.rt, self.of.interface(), &self.of.arguments);
+        let predicates = &self.of.predicates;
+        let body = |number: usize, method: &Method| {
+            let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
+            let index = self.of.index(number);
+            quote! {
+                // SAFETY: the instance lives, and the code is what its table has for this method.
+                unsafe { #through_table::<#(#generics),*>(#rt::Instance::__load(self, #index) #(, #arguments)*) }
+            }
+        };
+        Some(self.implementation(
+            &self.header(&TokenStream::new(), &TokenStream::new()),
+            &quote!(#rt::Instance<#interface>),
+            &quote!(#(#predicates,)*),
+            &quote!(#[inline]),
+            &body,
+        ))
     }
 
     /// Methods of the trait as methods of the type itself: they come before those that it derefs to.
@@ -176,7 +267,7 @@ impl Context<'_> {
         }
         let methods = methods.into_iter().map(|(number, method)| {
             let (cfgs, body) = (&method.cfgs, body(number, method));
-            let signature = method.outside(&self.of.associated);
+            let signature = method.outside(&self.of.associated, &self.of.lifetimes);
             quote!(#(#cfgs)* #inline #[allow(dead_code, missing_docs)] pub #signature { #body })
         });
         Some(quote! {
@@ -197,9 +288,9 @@ impl Context<'_> {
         inline: &TokenStream,
         body: &dyn Fn(usize, &Method) -> TokenStream,
     ) -> TokenStream {
-        let Trait { path, methods, undispatched, associated, is_unsafe, .. } = self.of;
+        let Trait { path, methods, associated, own_associated, is_unsafe, .. } = self.of;
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
-        let associated = associated.iter().map(|name| {
+        let associated = associated[..*own_associated].iter().map(|name| {
             let parameter = associated_parameter(name);
             quote!(type #name = #parameter;)
         });
@@ -208,24 +299,49 @@ impl Context<'_> {
             let body = body(number, method);
             quote!(#(#cfgs)* #inline #signature { #body })
         });
-        let undispatched = undispatched.iter().filter(|method| !method.has_default).map(|method| {
-            let Undispatched { cfgs, signature, .. } = method;
-            let message = format!(
-                "`{}` is declared `where Self: Sized`: it is not dispatched, and neither a slot nor an instance has it",
-                signature.ident
-            );
-            let rt = &self.rt;
-            quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
-        });
+        let kept = self.of.undispatched.iter().filter_map(|method| self.kept(method, target));
+        let asked = self.of.asked_of(&self.rt, target);
         quote! {
             #is_unsafe impl #header #path for #target
             where
                 #predicates
+                #asked
             {
                 #(#associated)*
                 #(#methods)*
-                #(#undispatched)*
+                #(#kept)*
             }
         }
+    }
+
+    /// A method that is not dispatched, where the trait has no body for it.
+    fn kept(&self, method: &Undispatched, target: &TokenStream) -> Option<TokenStream> {
+        let rt = &self.rt;
+        let Undispatched { cfgs, signature, has_default, why, arguments } = method;
+        let body = match why {
+            Why::Sized if *has_default => return None,
+            Why::Sized => {
+                let message = format!(
+                    "`{}` is declared `where Self: Sized`: it is not dispatched, and neither a slot nor an instance has it",
+                    signature.ident
+                );
+                quote!(#rt::core::panic!(#message))
+            }
+            Why::Boxed if target.to_string().contains("Slot") => quote!(#rt::core::unreachable!()),
+            Why::Boxed => {
+                let (interface, path, name) = (self.of.interface(), &self.of.path, &signature.ident);
+                let call =
+                    quote!(<#interface as #path>::#name(<#target>::__into_box(*self) #(, #arguments)*));
+                // SAFETY: the contract is the caller's, and the same.
+                if matches!(signature.safety, syn::Safety::Unsafe(_)) {
+                    quote!(unsafe { #call })
+                } else {
+                    call
+                }
+            }
+            // A slot is a static: it is never behind such a pointer.
+            Why::Receiver | Why::Bound => quote!(#rt::core::unreachable!()),
+        };
+        Some(quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #body }))
     }
 }

@@ -3,7 +3,10 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
-use syn::{Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
+use syn::{
+    Attribute, FnArg, GenericParam, Lifetime, ReceiverKind, ReturnType, Signature, TraitItemFn, Type,
+    TypeParamBound,
+};
 
 use super::lending::may_lend;
 use super::passing::Passing;
@@ -41,11 +44,26 @@ pub(crate) struct Method {
     pub(crate) static_types: Vec<Type>,
 }
 
-/// A method with `where Self: Sized`: kept, not dispatched.
+/// A method that is kept, and not dispatched.
 pub(crate) struct Undispatched {
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) signature: Signature,
     pub(crate) has_default: bool,
+    pub(crate) why: Why,
+    pub(crate) arguments: Vec<Ident>,
+}
+
+/// Why a method is not dispatched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// `where Self: Sized`: no trait object has it.
+    Sized,
+    /// `self: Box<Self>`: what owns an instance gives its box.
+    Boxed,
+    /// A receiver that a static cannot be: `Rc<Self>`, `Arc<Self>`, `Pin<&mut Self>`.
+    Receiver,
+    /// A bound on `Self`, or another receiver: the trait object has it, if any type has.
+    Bound,
 }
 
 /// A method is one or the other.
@@ -54,25 +72,41 @@ pub(crate) enum Kind {
     Undispatched(Box<Undispatched>),
 }
 
-pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<Kind> {
+pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> {
+    let associated = of.associated;
     let signature = &item.sig;
     let cfgs: Vec<_> = item.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
-    if wants_sized(signature) {
+    let kept = |why| {
         let mut signature = signature.clone();
-        let _ = name_arguments(&mut signature);
+        let (arguments, _) = name_arguments(&mut signature);
         let has_default = item.default.is_some();
-        return Ok(Kind::Undispatched(Box::new(Undispatched { cfgs, signature, has_default })));
+        Ok(Kind::Undispatched(Box::new(Undispatched {
+            cfgs: cfgs.clone(),
+            signature,
+            has_default,
+            why,
+            arguments,
+        })))
+    };
+    if wants_sized(signature) {
+        return kept(Why::Sized);
     }
     let receiver = check(signature)?;
     let Some((lifetime, mutability)) = by_reference(receiver) else {
-        return Err(syn::Error::new_spanned(
-            receiver,
-            "a slot lends its implementor: the receiver must be `&self` or `&mut self`; give a method that \
-             consumes it `where Self: Sized`, then it is kept and not dispatched",
-        ));
+        return match smart(receiver) {
+            Some(why) => kept(why),
+            None => Err(syn::Error::new_spanned(
+                receiver,
+                "no trait object has a method that takes `self` by value: write `self: Box<Self>`, or `where Self: Sized`, \
+                 then it is kept and not dispatched",
+            )),
+        };
     };
+    if asks_more_of_self(signature, of.supertraits) {
+        return kept(Why::Bound);
+    }
 
-    let mut own = Vec::new();
+    let mut own: Vec<_> = of.lifetimes.iter().map(ToTokens::to_token_stream).collect();
     for parameter in &signature.generics.params {
         if let GenericParam::Lifetime(parameter) = parameter {
             own.push(parameter.to_token_stream());
@@ -116,7 +150,7 @@ pub(crate) fn analyse(item: &TraitItemFn, associated: &[Ident]) -> syn::Result<K
         arguments,
         argument_types,
         result,
-        predicates: predicates(signature, associated)?,
+        predicates: predicates(signature, associated),
         static_types,
         passing,
         signature: renamed,
@@ -178,7 +212,7 @@ fn check(signature: &Signature) -> syn::Result<&syn::Receiver> {
 }
 
 /// Whether the method asks for `Self: Sized`.
-fn wants_sized(signature: &Signature) -> bool {
+pub(super) fn wants_sized(signature: &Signature) -> bool {
     let Some(clause) = &signature.generics.where_clause else { return false };
     clause.predicates.iter().any(|predicate| {
         let syn::WherePredicate::Type(predicate) = predicate else { return false };
@@ -191,25 +225,68 @@ fn wants_sized(signature: &Signature) -> bool {
     })
 }
 
-/// The `where` clause for functions outside the trait. What it says of `Self` alone are lifetimes, which hold.
-fn predicates(signature: &Signature, associated: &[Ident]) -> syn::Result<Vec<TokenStream>> {
+/// Whether the method is another than one with `&self` that lends nothing.
+pub(crate) fn is_uncommon(item: &TraitItemFn) -> bool {
+    let around = Around { associated: &[], supertraits: &[], lifetimes: &[] };
+    !matches!(analyse(item, &around), Ok(Kind::Dispatched(method)) if !method.takes_mut && !method.borrows)
+}
+
+/// What of the trait a method's analysis asks for.
+pub(crate) struct Around<'a> {
+    pub(crate) associated: &'a [Ident],
+    pub(crate) supertraits: &'a [TypeParamBound],
+    pub(crate) lifetimes: &'a [Lifetime],
+}
+
+/// A receiver that is neither a value nor a reference.
+fn smart(receiver: &syn::Receiver) -> Option<Why> {
+    let ReceiverKind::Typed(_, ty) = &receiver.kind else { return None };
+    let Type::Path(path) = &**ty else { return Some(Why::Bound) };
+    if is_self(ty) {
+        return None;
+    }
+    let last = path.path.segments.last()?;
+    let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else { return Some(Why::Bound) };
+    let of = match arguments.args.first() {
+        Some(syn::GenericArgument::Type(of)) => of,
+        _ => return Some(Why::Bound),
+    };
+    let by_shared_reference = matches!(of, Type::Reference(reference) if reference.mutability.is_none());
+    Some(match &*last.ident.to_string() {
+        "Box" if is_self(of) => Why::Boxed,
+        "Rc" | "Arc" => Why::Receiver,
+        "Pin" if !by_shared_reference => Why::Receiver,
+        _ => Why::Bound,
+    })
+}
+
+/// Whether the method asks for something of `Self` that the trait does not.
+fn asks_more_of_self(signature: &Signature, supertraits: &[TypeParamBound]) -> bool {
+    let has = |bound: &TypeParamBound| {
+        let bound = bound.to_token_stream().to_string();
+        supertraits.iter().any(|one| one.to_token_stream().to_string() == bound)
+    };
+    signature.generics.where_clause.iter().flat_map(|clause| &clause.predicates).any(|predicate| {
+        match predicate {
+            syn::WherePredicate::Type(bounds) if is_self(&bounds.bounded_ty) => {
+                bounds.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(_)) && !has(bound))
+            }
+            _ => false,
+        }
+    })
+}
+
+/// The `where` clause for functions outside the trait. What it says of `Self` holds there.
+fn predicates(signature: &Signature, associated: &[Ident]) -> Vec<TokenStream> {
     let mut predicates = Vec::new();
     for predicate in signature.generics.where_clause.iter().flat_map(|clause| &clause.predicates) {
         let mut rewritten = predicate.clone();
         Associated { names: associated }.visit_where_predicate_mut(&mut rewritten);
         if !mentions_self(&rewritten.to_token_stream()) {
             predicates.push(rewritten.to_token_stream());
-        } else if let syn::WherePredicate::Type(bounds) = predicate
-            && bounds.bounds.iter().any(|bound| matches!(bound, syn::TypeParamBound::Trait(_)))
-        {
-            return Err(syn::Error::new_spanned(
-                predicate,
-                "a bound on `Self` of one method cannot be dispatched, for a slot's implementors are only known to \
-                 implement the trait: make it a supertrait",
-            ));
         }
     }
-    Ok(predicates)
+    predicates
 }
 
 /// Gives the arguments plain names; their names and types.
@@ -255,10 +332,26 @@ impl Method {
     }
 
     /// The signature, for a method outside the trait.
-    pub(crate) fn outside(&self, associated: &[Ident]) -> Signature {
+    pub(crate) fn outside(&self, associated: &[Ident], lifetimes: &[Lifetime]) -> Signature {
         let mut signature = self.signature.clone();
         Associated { names: associated }.visit_signature_mut(&mut signature);
+        for (place, lifetime) in lifetimes.iter().enumerate() {
+            let parameter = GenericParam::Lifetime(syn::LifetimeParam::new(lifetime.clone()));
+            signature.generics.params.insert(place, parameter);
+        }
+        if let Some(clause) = &mut signature.generics.where_clause {
+            // What it says of `Self` holds of the implementor, and need not hold of what calls it.
+            clause.predicates = core::mem::take(&mut clause.predicates)
+                .into_iter()
+                .filter(|predicate| !mentions_self(&predicate.to_token_stream()))
+                .collect();
+        }
         signature
+    }
+
+    /// A plain call of it can be written.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.borrows
     }
 
     /// The function's type, as shims, stubs and tables have it.

@@ -26,7 +26,7 @@ use proc_macro2::TokenStream;
 use syn::ItemTrait;
 use syn::parse::{Parse, ParseStream};
 
-use crate::paths::{CratePath, with_crate_path};
+use crate::paths::{CratePath, crate_path, with_crate_path};
 
 pub(crate) use trait_item::{Foreign, Trait};
 
@@ -52,6 +52,15 @@ impl Parse for Arguments {
 }
 
 fn dispatch(mut item: ItemTrait) -> syn::Result<TokenStream> {
+    if let Some(place) = item.attrs.iter().position(rewrites_methods) {
+        // That attribute is to see the trait first.
+        let krate = crate_path();
+        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(crate = #krate)]));
+        return Ok(quote::quote!(#item));
+    }
+    if let Some((with, without)) = configured(&item) {
+        return Ok(quote::quote!(#with #without));
+    }
     let rules = chain::Rules::take(&mut item)?;
     let analysed = Trait::analyse(&item)?;
     let chains = chain::expansion(&analysed, &rules)?;
@@ -60,6 +69,42 @@ fn dispatch(mut item: ItemTrait) -> syn::Result<TokenStream> {
         #item
         #expansion
     })
+}
+
+/// An attribute that makes other methods of those that are written.
+fn rewrites_methods(attribute: &syn::Attribute) -> bool {
+    attribute.path().segments.last().is_some_and(|last| last.ident == "async_trait")
+}
+
+/// A method that may be configured out is no reason for anything that is written beside the trait. So where one might be, the
+/// compiler first says which it is: of two traits, with the method and without, it keeps one.
+fn configured(item: &ItemTrait) -> Option<(ItemTrait, ItemTrait)> {
+    let krate = crate_path();
+    let place = item.items.iter().position(|item| match item {
+        syn::TraitItem::Fn(function) => {
+            function.attrs.iter().any(|attribute| attribute.path().is_ident("cfg"))
+                && method::is_uncommon(function)
+        }
+        _ => false,
+    })?;
+    let (mut with, mut without) = (item.clone(), item.clone());
+    let syn::TraitItem::Fn(function) = &mut with.items[place] else { return None };
+    let conditions: Vec<_> = function
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .filter_map(|attribute| attribute.meta.require_list().ok().map(|list| list.tokens.clone()))
+        .collect();
+    function.attrs.retain(|attribute| !attribute.path().is_ident("cfg"));
+    without.items.remove(place);
+    for (item, condition) in [
+        (&mut with, quote::quote!(all(#(#conditions),*))),
+        (&mut without, quote::quote!(not(all(#(#conditions),*)))),
+    ] {
+        item.attrs.insert(0, syn::parse_quote!(#[cfg(#condition)]));
+        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(crate = #krate)]));
+    }
+    Some((with, without))
 }
 
 /// What stands beside the trait of a function slot: it has no chains.

@@ -32,10 +32,9 @@ impl Context<'_> {
         });
         let definitions = self.definitions();
         let shares_memory = self.shares_memory();
-        let receiver = self.of.lends_shared().then(|| quote!(, #rt::Behind));
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
-            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor #receiver> as *const ()))
+            quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor, #rt::Behind> as *const ()))
         });
         let watched = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, bounded) = (&method.cfgs, Names::new(number).bounded);
@@ -61,18 +60,16 @@ impl Context<'_> {
             }
         });
         let slot_type = self.slot_type();
-        let stubs = self.of.lends_shared().then(|| {
+        let access = if self.of.is_exclusive { quote!(Exclusive) } else { quote!(Shared) };
+        let is_exclusive = self.of.is_exclusive;
+        let of_v = self.of.holder.as_ref().map_or_else(|| quote!(__V), |holder| quote!(#holder<__V>));
+        let debug = self.of.is_debug.then(|| {
             quote! {
-                // SAFETY: there are as many cells as methods; the static is a slot, or derefs to one.
-                unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
-                where
-                    #definition_predicates,
-                    #(#predicates,)*
-                {
-                    type Static = #slot_type;
-                    type Cells = #rt::cells!(#count);
-                    const CELLS: Self::Cells = #rt::cells!(empty #count);
-                    const DEFAULTS: &'static [#rt::Code] = &[#(#defaults),*];
+                fn debug(
+                    &self,
+                    f: &mut #rt::core::fmt::Formatter<'_>,
+                ) -> #rt::core::option::Option<#rt::core::fmt::Result> {
+                    #rt::Some(#rt::core::fmt::Debug::fmt(self, f))
                 }
             }
         });
@@ -90,7 +87,16 @@ impl Context<'_> {
                     shares_memory: #shares_memory,
                     methods: &[#(#description),*],
                 };
+                const EXCLUSIVE: bool = #is_exclusive;
+                type Methods<__V> = #of_v;
+                #debug
             }
+
+            // SAFETY: it says whether methods take `&mut self`.
+            unsafe impl<#(#parameters),*> #rt::#access for #interface
+            where
+                #(#predicates,)*
+            {}
 
             // SAFETY: shim `i` is that of method `i`, with the signature of the interface, for this implementor.
             unsafe impl<#(#parameters,)* #implementor> #rt::Implements<#implementor> for #interface
@@ -101,9 +107,23 @@ impl Context<'_> {
                 const METHODS: &'static [#rt::Code] = &[#(#shims),*];
                 const WATCHED: &'static [#rt::Code] = &[#(#watched),*];
                 const CAUGHT: &'static [#rt::Code] = &[#(#caught),*];
+
+                fn object(this: *mut ()) -> *mut Self {
+                    this.cast::<#implementor>()
+                }
             }
 
-            #stubs
+            // SAFETY: there are as many cells as methods; the static is a slot, or derefs to one.
+            unsafe impl<#(#parameters,)* #definition> #rt::Stubs<#definition> for #interface
+            where
+                #definition_predicates,
+                #(#predicates,)*
+            {
+                type Static = #slot_type;
+                type Cells = #rt::cells!(#count);
+                const CELLS: Self::Cells = #rt::cells!(empty #count);
+                const DEFAULTS: &'static [#rt::Code] = &[#(#defaults),*];
+            }
         }
     }
 }

@@ -3,9 +3,9 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
-use syn::{GenericParam, ItemTrait, TraitItem, TypeParamBound};
+use syn::{GenericParam, ItemTrait, Lifetime, TraitItem, TypeParamBound};
 
-use super::method::{self, Kind, Method, Undispatched};
+use super::method::{self, Around, Kind, Method, Undispatched, Why};
 use super::rewrite::{Associated, associated_parameter};
 
 /// A trait of another crate that a local one represents.
@@ -19,7 +19,22 @@ pub(crate) struct Trait {
     pub(crate) is_unsafe: bool,
     pub(crate) methods: Vec<Method>,
     pub(crate) undispatched: Vec<Undispatched>,
+    /// Names of the associated types: the trait's own, and then those of supertraits that its methods name.
     pub(crate) associated: Vec<Ident>,
+    /// How many of them are the trait's own.
+    pub(crate) own_associated: usize,
+    /// The trait's lifetime parameters.
+    pub(crate) lifetimes: Vec<Lifetime>,
+    /// The supertraits that not every type has.
+    pub(crate) supertraits: Vec<TypeParamBound>,
+    /// What holds an implementor has all of them.
+    pub(crate) knows_supertraits: bool,
+    /// `Debug` is one of them.
+    pub(crate) is_debug: bool,
+    /// It has something that no type but an implementor can have.
+    pub(crate) is_closed: bool,
+    /// Slots of it have a lock.
+    pub(crate) is_exclusive: bool,
     /// Declarations of the trait's parameters and of those that stand for associated types, without defaults.
     pub(crate) parameters: Vec<TokenStream>,
     /// The same, as arguments.
@@ -45,14 +60,13 @@ impl Trait {
     pub(crate) fn analyse(item: &ItemTrait) -> syn::Result<Self> {
         let (mut parameters, mut arguments, mut path_arguments, mut predicates) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut lifetimes = Vec::new();
         for parameter in &item.generics.params {
             match parameter {
                 GenericParam::Lifetime(lifetime) => {
-                    return Err(syn::Error::new_spanned(
-                        lifetime,
-                        "a slot lives for ever, so its trait cannot have a lifetime parameter: put the lifetime on \
-                         the methods",
-                    ));
+                    lifetimes.push(lifetime.lifetime.clone());
+                    let lifetime = &lifetime.lifetime;
+                    path_arguments.push(quote!(#lifetime));
                 }
                 GenericParam::Type(ty) => {
                     let mut declared = ty.clone();
@@ -74,9 +88,18 @@ impl Trait {
             }
         }
 
-        let associated = associated_names(item)?;
+        let Associations { names: associated, own: own_associated, mut is_closed } = Associations::of(item);
+        for name in &associated[own_associated..] {
+            let parameter = associated_parameter(name);
+            parameters.push(quote!(#parameter));
+            arguments.push(quote!(#parameter));
+            predicates.push(quote!(#parameter: 'static));
+        }
+        let mut asked: Vec<TypeParamBound> = item.supertraits.iter().cloned().collect();
         for item in &item.items {
-            if let TraitItem::Type(ty) = item {
+            if let TraitItem::Type(ty) = item
+                && associated.contains(&ty.ident)
+            {
                 let parameter = associated_parameter(&ty.ident);
                 let bounds = rewritten_bounds(ty.bounds.iter(), &associated);
                 parameters.push(quote!(#parameter));
@@ -90,14 +113,19 @@ impl Trait {
                 Associated { names: &associated }.visit_where_predicate_mut(&mut predicate);
                 if !mentions_self(&predicate.to_token_stream()) {
                     predicates.push(predicate.to_token_stream());
+                } else if let syn::WherePredicate::Type(of) = &predicate
+                    && of.bounded_ty.to_token_stream().to_string() == "Self"
+                {
+                    asked.extend(of.bounds.iter().cloned());
                 }
             }
         }
 
+        let around = Around { associated: &associated, supertraits: &asked, lifetimes: &lifetimes };
         let (mut methods, mut undispatched) = (Vec::new(), Vec::new());
         for item in &item.items {
             match item {
-                TraitItem::Fn(function) => match method::analyse(function, &associated)? {
+                TraitItem::Fn(function) => match method::analyse(function, &around)? {
                     Kind::Dispatched(method) => methods.push(*method),
                     Kind::Undispatched(method) => undispatched.push(*method),
                 },
@@ -117,24 +145,55 @@ impl Trait {
             }
         }
 
+        is_closed |= undispatched.iter().any(|method: &Undispatched| method.why == Why::Bound);
         let name = &item.ident;
         let path = quote!(#name<#(#path_arguments),*>);
         let named = associated.iter().map(|name| {
             let parameter = associated_parameter(name);
             quote!(#name = #parameter)
         });
-        let bound_arguments = path_arguments.iter().cloned().chain(named);
-        let bound = quote!(#name<#(#bound_arguments),*>);
+        // Of its own names, so that they are not those of a function around.
+        let higher: Vec<_> = (0..lifetimes.len())
+            .map(|place| Lifetime::new(&format!("'__of_trait_{place}"), Span::mixed_site()))
+            .collect();
+        let bound_arguments = higher.iter().map(ToTokens::to_token_stream);
+        let bound_arguments =
+            bound_arguments.chain(path_arguments[lifetimes.len()..].iter().cloned()).chain(named);
+        let binder = (!higher.is_empty()).then(|| quote!(for<#(#higher),*>));
+        let bound = quote!(#binder #name<#(#bound_arguments),*>);
+        if own_associated < associated.len() {
+            // What a supertrait asks of its associated types cannot be seen; that it holds is part of this.
+            predicates.push(quote!(dyn #bound: #bound));
+            // And that an implementation would give them the same types.
+            is_closed = true;
+        }
+        let is_exclusive = methods.iter().any(|method| method.takes_mut)
+            || asked.iter().any(|bound| is_named(bound, &EXCLUSIVE));
+        let mut supertraits: Vec<_> = asked
+            .iter()
+            .filter(|bound| !is_lifetime(bound) && !is_named(bound, &EVERYWHERE))
+            .cloned()
+            .collect();
+        for bound in &mut supertraits {
+            Associated { names: &associated }.visit_type_param_bound_mut(bound);
+        }
         Ok(Self {
-            is_send_only: demands(item, "Send") && !demands(item, "Sync"),
+            is_send_only: demands(&asked, "Send") && !demands(&asked, "Sync"),
             foreign: None,
             holder: Some(format_ident!("__hotcall_{}", item.ident, span = Span::mixed_site())),
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
-            is_static: item.supertraits.iter().any(demands_static),
+            is_static: asked.iter().any(demands_static),
+            knows_supertraits: supertraits.iter().all(|bound| is_named(bound, &KNOWN)),
+            is_debug: asked.iter().any(|bound| is_named(bound, &["Debug", "Error"])),
+            supertraits,
+            is_closed,
+            is_exclusive,
             methods,
             undispatched,
             associated,
+            own_associated,
+            lifetimes,
             parameters,
             arguments,
             path,
@@ -148,14 +207,51 @@ impl Trait {
         Self { holder: None, ..self }
     }
 
-    /// No method takes `&mut self`: a slot, which everybody shares, can have the trait.
-    pub(crate) fn lends_shared(&self) -> bool {
-        self.methods.iter().all(|method| !method.takes_mut)
+    /// Everybody shares what a slot holds: plain calls, guards.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.is_exclusive
     }
 
-    /// What is bound to a guard can have the trait.
-    pub(crate) fn has_bound(&self) -> bool {
-        self.lends_shared() && !self.is_static && self.foreign.is_none()
+    /// No method lends what is behind `self`.
+    pub(crate) fn lends_nothing(&self) -> bool {
+        self.methods.iter().all(Method::is_plain)
+    }
+
+    /// Every method that is not dispatched is kept for one of these reasons.
+    fn keeps_only(&self, reasons: &[Why]) -> bool {
+        !self.is_closed && self.undispatched.iter().all(|method| reasons.contains(&method.why))
+    }
+
+    /// The static can have the trait. It is never in a box, nor pinned: methods that want that cannot be called on it.
+    pub(crate) fn slots_have_it(&self) -> bool {
+        self.is_shared() && self.lends_nothing() && self.keeps_only(&[Why::Sized, Why::Boxed, Why::Receiver])
+    }
+
+    /// What lives no longer than a guard can have the trait.
+    pub(crate) fn guarded_have_it(&self) -> bool {
+        self.is_shared() && !self.is_static && self.foreign.is_none() && self.keeps_only(&[Why::Sized])
+    }
+
+    /// What owns an instance that others may swap can have the trait.
+    pub(crate) fn handles_have_it(&self) -> bool {
+        self.lends_nothing() && self.instances_have_it()
+    }
+
+    /// What owns an instance can have the trait.
+    pub(crate) fn instances_have_it(&self) -> bool {
+        self.foreign.is_none() && self.keeps_only(&[Why::Sized, Why::Boxed])
+    }
+
+    /// A chain can have the trait; `wanted`: it has rules for it.
+    pub(crate) fn chains_have_it(&self, wanted: bool) -> bool {
+        self.keeps_only(&[Why::Sized])
+            && (wanted || self.supertraits.iter().all(|bound| is_named(bound, &["Debug"])))
+    }
+
+    /// What the trait asks of `target`, where that may not have it.
+    pub(crate) fn asked_of(&self, rt: &Ident, target: &TokenStream) -> TokenStream {
+        let supertraits = self.supertraits.iter().filter(|bound| !is_named(bound, &["Debug"]));
+        quote!(#(for<'__same> <#target as #rt::Same<'__same>>::It: #supertraits,)*)
     }
 
     /// The method's index among those that are configured in; for `methods.len()`, how many there are.
@@ -194,40 +290,92 @@ impl Trait {
 
     /// The same methods, as those of a trait of another crate: `dyn Trait` stays the interface.
     pub(crate) fn represents(self, foreign: Foreign) -> syn::Result<Self> {
-        for method in &self.methods {
-            if method.takes_mut {
-                return Err(syn::Error::new_spanned(
-                    &method.name,
-                    "a slot is shared, so it cannot have a trait with a method that takes `&mut self`",
-                ));
-            }
-            if method.borrows {
-                return Err(syn::Error::new_spanned(
-                    &method.result,
-                    "this result borrows from the implementor, which may be replaced and freed as soon as the call \
-                     returns: a slot cannot have the method, nor the trait",
-                ));
-            }
-        }
         let path = foreign.path.clone();
         Ok(Self { bound: path.clone(), path, foreign: Some(foreign), ..self })
     }
 }
 
-fn associated_names(item: &ItemTrait) -> syn::Result<Vec<Ident>> {
-    let mut names = Vec::new();
-    for item in &item.items {
-        if let TraitItem::Type(ty) = item {
-            if !ty.generics.params.is_empty() {
-                return Err(syn::Error::new_spanned(
-                    &ty.generics,
-                    "a trait with a generic associated type has no trait objects",
-                ));
+/// Associated types.
+struct Associations {
+    names: Vec<Ident>,
+    own: usize,
+    /// The trait has one that no type but an implementor can give.
+    is_closed: bool,
+}
+
+impl Associations {
+    fn of(item: &ItemTrait) -> Self {
+        let (mut names, mut kept) = (Vec::new(), Vec::new());
+        for item in &item.items {
+            if let TraitItem::Type(ty) = item {
+                // Those that no trait object has are not looked at, and left to the implementors.
+                if ty.generics.where_clause.is_some() || !ty.generics.params.is_empty() {
+                    kept.push(ty.ident.clone());
+                } else {
+                    names.push(ty.ident.clone());
+                }
             }
-            names.push(ty.ident.clone());
         }
+        let own = names.len();
+        // `Self::Error`, of a supertrait.
+        let mut named = Projections(Vec::new());
+        for item in &item.items {
+            if let TraitItem::Fn(function) = item
+                && !method::wants_sized(&function.sig)
+            {
+                syn::visit::Visit::visit_signature(&mut named, &function.sig);
+            }
+        }
+        for name in named.0 {
+            if !names.contains(&name) && !kept.contains(&name) {
+                names.push(name);
+            }
+        }
+        Self { names, own, is_closed: !kept.is_empty() }
     }
-    Ok(names)
+}
+
+struct Projections(Vec<Ident>);
+
+impl<'ast> syn::visit::Visit<'ast> for Projections {
+    fn visit_type_path(&mut self, node: &'ast syn::TypePath) {
+        let segments = &node.path.segments;
+        if node.qself.is_none() && segments.len() == 2 && segments[0].ident == "Self" {
+            self.0.push(segments[1].ident.clone());
+        }
+        syn::visit::visit_type_path(self, node);
+    }
+}
+
+/// Supertraits that demand nothing of what holds an implementor, beyond what it has.
+const EVERYWHERE: [&str; 4] = ["Send", "Sync", "Any", "Sized"];
+/// Supertraits that everything has which holds an implementor.
+const KNOWN: [&str; 7] = ["Debug", "Display", "Error", "Unpin", "UnwindSafe", "RefUnwindSafe", "Freeze"];
+/// Supertraits with methods that take `&mut self`.
+const EXCLUSIVE: [&str; 14] = [
+    "Iterator",
+    "DoubleEndedIterator",
+    "ExactSizeIterator",
+    "FusedIterator",
+    "Read",
+    "BufRead",
+    "Write",
+    "Seek",
+    "Hasher",
+    "RngCore",
+    "Rng",
+    "TryRng",
+    "Buf",
+    "BufMut",
+];
+
+fn is_named(bound: &TypeParamBound, names: &[&str]) -> bool {
+    matches!(bound, TypeParamBound::Trait(bound)
+        if bound.path.segments.last().is_some_and(|last| names.iter().any(|name| last.ident == name)))
+}
+
+fn is_lifetime(bound: &TypeParamBound) -> bool {
+    !matches!(bound, TypeParamBound::Trait(_))
 }
 
 fn rewritten_bounds<'a>(
@@ -244,11 +392,8 @@ fn rewritten_bounds<'a>(
 }
 
 /// Whether the trait names a marker as a supertrait.
-fn demands(item: &ItemTrait, marker: &str) -> bool {
-    item.supertraits.iter().any(|bound| {
-        matches!(bound, TypeParamBound::Trait(bound)
-            if bound.path.segments.last().is_some_and(|last| last.ident == marker))
-    })
+fn demands(asked: &[TypeParamBound], marker: &str) -> bool {
+    asked.iter().any(|bound| is_named(bound, &[marker]))
 }
 
 fn demands_static(bound: &TypeParamBound) -> bool {

@@ -185,7 +185,16 @@ impl Slot<'_> {
         let declared = self.declared(&slot_type, &default);
         let object: Type = syn::parse_quote!(dyn #interface);
         let table = quote_spanned!(item.expr.span()=> #rt::table_of::<#object, _>(#default));
-        let defined = self.defined(&object, &table, &quote!({ let __default = #default; __default }));
+        let defined = self.defined(
+            &object,
+            &table,
+            &quote!({
+                let __default = #default;
+                #rt::core::ptr::from_ref(__default).cast_mut()
+            }),
+            // A function slot is shared: its default comes back as it is.
+            &quote!(#rt::core::unreachable!()),
+        );
 
         let method = syn::parse_quote! {
             pub trait #interface {

@@ -60,17 +60,19 @@ impl<'a> Slot<'a> {
         let defined = self.defined(
             &interface,
             &quote_spanned!(default_type.span()=> #rt::Table::of::<#interface, #default_type>()),
-            &quote!(#definition::__default()),
+            &quote!(#rt::DefaultCell::<#default_type>::get(#definition::__default())),
+            &quote!(#rt::Instance::new::<#default_type>(__VALUE)),
         );
         Ok(quote! {
             #declared
             #[doc(hidden)]
             #[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
             const _: () = {
+                const __VALUE: #default_type = #default;
                 impl #definition {
                     #[inline(always)]
-                    const fn __default() -> &'static #default_type {
-                        static __DEFAULT: #default_type = #default;
+                    const fn __default() -> &'static #rt::DefaultCell<#default_type> {
+                        static __DEFAULT: #rt::DefaultCell<#default_type> = #rt::DefaultCell::new(__VALUE);
                         &__DEFAULT
                     }
                 }
@@ -108,7 +110,13 @@ impl<'a> Slot<'a> {
     }
 
     /// What the runtime asks of the definition.
-    fn defined(&self, interface: &Type, table: &TokenStream, default: &TokenStream) -> TokenStream {
+    fn defined(
+        &self,
+        interface: &Type,
+        table: &TokenStream,
+        default: &TokenStream,
+        fresh: &TokenStream,
+    ) -> TokenStream {
         let Self { item, rt, definition, arguments } = self;
         let ident = &item.ident;
         let name = ident.to_string();
@@ -139,8 +147,13 @@ impl<'a> Slot<'a> {
                 const TABLE: &'static #rt::Table = #table;
 
                 #[inline(always)]
-                fn default() -> &'static (#interface + 'static) {
+                fn default() -> *mut (#interface + 'static) {
                     #default
+                }
+
+                #[inline]
+                fn fresh() -> #rt::Instance<#interface> {
+                    #fresh
                 }
 
                 #[inline(always)]

@@ -15,7 +15,7 @@ use crate::error::{Error, ReplaceError};
 use crate::installed::{Installed, drop_each};
 use crate::instance::Instance;
 use crate::interface::{Code, Implements};
-use crate::quiesce::{Guard, Section, SlowSection};
+use crate::quiesce::{Guard, Section};
 use crate::retired::Retired;
 
 /// An ordered list of plugins behind one handle that implements their trait.
@@ -295,25 +295,12 @@ where
 }
 
 impl<I: ?Sized + Chainable> Chain<I> {
-    /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
-    ///
-    /// # Safety
-    ///
-    /// Sections of a thread end in the reverse order of their beginnings.
+    /// For `#[dispatch]`: begins the section of a plain call. Sections end in any order.
     #[doc(hidden)]
     #[inline(always)]
-    pub unsafe fn __enter() -> Option<Section> {
-        Some(Section::enter())
-    }
-
-    /// For `#[dispatch]`: begins the section of a plain call.
-    ///
-    /// # Safety
-    ///
-    /// As for `__enter`.
-    #[doc(hidden)]
-    pub unsafe fn __enter_slowly() -> SlowSection {
-        SlowSection::enter()
+    #[must_use]
+    pub fn __enter() -> Section {
+        Section::enter()
     }
 
     /// For `#[dispatch]`: the first argument of an entry point.

@@ -264,7 +264,7 @@ impl<const METHODS: usize> Exported<METHODS> {
                     if leaf::never_unwinds(watched) { watched } else { I::CAUGHT[index] }
                 })
             });
-            if shared { Table::exported::<T>(methods) } else { Table::exported_caught::<T>(methods) }
+            if shared { Table::exported::<I, T>(methods) } else { Table::exported_caught::<I, T>(methods) }
         })
     }
 }

@@ -23,11 +23,17 @@ unsafe impl Interface for dyn Probe {
         shares_memory: false,
         methods: &[Method { name: "get", signature: "get(&self) -> u32", layout: &[(4, 4)] }],
     };
+    const EXCLUSIVE: bool = false;
+    type Methods<V> = V;
 }
 
 // SAFETY: `get` is an `extern "C-unwind"` function that takes a pointer to a live `T`.
-unsafe impl<T: Probe> Implements<T> for dyn Probe {
+unsafe impl<T: Probe + 'static> Implements<T> for dyn Probe {
     const METHODS: &'static [Code] = &[Code::new(get::<T> as *const ())];
+
+    fn object(this: *mut ()) -> *mut Self {
+        this.cast::<T>()
+    }
 }
 
 unsafe extern "C-unwind" fn get<T: Probe>(this: *const T) -> u32 {

@@ -158,7 +158,7 @@ impl<D: Definition> Control<D> {
         D::Interface: Implements<T>,
         F: FnOnce(&Held<'_, D::Interface>) -> T,
     {
-        install_made(&self.slot.core, make)
+        install_made(self.slot, make)
     }
 
     /// As [`Slot::restore`].
@@ -167,7 +167,7 @@ impl<D: Definition> Control<D> {
     ///
     /// As there.
     pub fn restore(&self) -> Result<Retired<D::Interface>, Error> {
-        restore(&self.slot.core)
+        restore(self.slot)
     }
 }
 
@@ -194,15 +194,33 @@ impl<D: Definition> Slot<D> {
         install(&self.core, Instance::new(value))
     }
 
+    /// As [`replace`](Self::replace), for an [`Instance`]: one of a trait that only its implementors can have, so that an
+    /// instance is not one itself.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_instance(
+        &'static self,
+        instance: Instance<D::Interface>,
+    ) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
+    where
+        D: Open,
+        Instance<D::Interface>: Send + Sync,
+    {
+        install(&self.core, instance)
+    }
+
     /// Installs what `make` makes of the implementor that is there now: state can be handed over.
     ///
     /// No other replacement comes between the reading of the old implementor and the installing of the new one.
-    /// Calls go on, on the old one, while `make` runs. If `make` panics, the slot is as it was.
+    /// Calls go on, on the old one, while `make` runs; where the trait has `&mut self`, nobody else uses the slot meanwhile. If
+    /// `make` panics, the slot is as it was.
     ///
     /// # Errors
     ///
     /// As for [`replace`](Self::replace); a replacement of any slot from inside `make` is refused with
-    /// [`Error::Reentrant`].
+    /// [`Error::Reentrant`], as is a call by a thread that has locked the slot.
     pub fn replace_with<T, F>(
         &'static self,
         make: F,
@@ -213,10 +231,10 @@ impl<D: Definition> Slot<D> {
         D::Interface: Implements<T>,
         F: FnOnce(&Held<'_, D::Interface>) -> T,
     {
-        install_made(&self.core, make)
+        install_made(self, make)
     }
 
-    /// Puts the implementor back that the slot was declared with.
+    /// Puts the implementor back that the slot was declared with; where the trait has `&mut self`, another like it.
     ///
     /// # Errors
     ///
@@ -225,7 +243,7 @@ impl<D: Definition> Slot<D> {
     where
         D: Open,
     {
-        restore(&self.core)
+        restore(self)
     }
 }
 
@@ -240,17 +258,23 @@ pub(super) fn install<I: ?Sized + Interface>(
     }
 }
 
-fn install_made<I, T>(
-    core: &'static SlotCore,
-    make: impl FnOnce(&Held<'_, I>) -> T,
-) -> Result<Retired<I>, ReplaceError<I>>
+fn install_made<D, T>(
+    slot: &'static Slot<D>,
+    make: impl FnOnce(&Held<'_, D::Interface>) -> T,
+) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
 where
-    I: ?Sized + Implements<T>,
+    D: Definition<Interface: Implements<T>>,
     T: Send + Sync + 'static,
 {
-    let made = commit::commit_with(core, |old: &Arc<Installed>| {
+    // Before the writers' lock: who has it may replace.
+    let _alone = if D::Interface::EXCLUSIVE {
+        Some(slot.lock.alone().map_err(|_| ReplaceError::without(Error::Reentrant))?)
+    } else {
+        None
+    };
+    let made = commit::commit_with(&slot.core, |old: &Arc<Installed>| {
         let held = Held::new(old.data(), old.table());
-        Instance::<I>::new(make(&held)).into_raw()
+        Instance::<D::Interface>::new(make(&held)).into_raw()
     });
     match made {
         Ok(old) => Ok(Retired::new(old)),
@@ -259,8 +283,14 @@ where
     }
 }
 
-fn restore<I: ?Sized + Interface>(core: &'static SlotCore) -> Result<Retired<I>, Error> {
-    let instance = RawInstance::borrowed(core.default_data(), core.default_table());
+fn restore<D: Definition>(slot: &'static Slot<D>) -> Result<Retired<D::Interface>, Error> {
+    let core = &slot.core;
+    let instance = if D::Interface::EXCLUSIVE {
+        // What was the default may be somebody's by now.
+        D::fresh().into_raw()
+    } else {
+        RawInstance::borrowed(core.default_data(), core.default_table())
+    };
     match commit::commit_one(Change::new(core, instance)) {
         Ok(old) => Ok(Retired::new(old)),
         Err((error, _)) => Err(error),

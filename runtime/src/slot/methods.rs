@@ -2,7 +2,9 @@
 //!
 //! It belongs to the crate of the trait. So it may implement a trait of another crate; and it may have the trait's
 //! methods as its own, which come before those of the slot that it derefs to, whatever their names are.
+#![allow(unsafe_code)]
 
+use core::cell::UnsafeCell;
 use core::fmt;
 
 use super::{Definition, Slot};
@@ -46,6 +48,34 @@ macro_rules! __methods {
             }
         }
 
+        impl<'g, D: $crate::__private::Definition, K> ::core::ops::Deref
+            for $name<$crate::__private::Within<'g, D, K>>
+        {
+            type Target = <D as $crate::__private::Definition>::Interface;
+
+            #[inline]
+            fn deref(&self) -> &Self::Target {
+                $crate::__private::Within::object(&self.0)
+            }
+        }
+
+        impl<'g, D: $crate::__private::Definition> ::core::ops::DerefMut
+            for $name<$crate::__private::Within<'g, D, $crate::__private::SoleAccess>>
+        {
+            #[inline]
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                $crate::__private::Within::object_mut(&mut self.0)
+            }
+        }
+
+        impl<V: ::core::fmt::Display> ::core::fmt::Display for $name<V> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl<V: ::core::error::Error> ::core::error::Error for $name<V> {}
+
         impl<V: ::core::clone::Clone> ::core::clone::Clone for $name<V> {
             fn clone(&self) -> Self {
                 Self(::core::clone::Clone::clone(&self.0))
@@ -84,6 +114,28 @@ macro_rules! __handle {
             }
         }
     };
+}
+
+/// A slot's default, where it may be written to: one with methods that take `&mut self`.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct DefaultCell<T>(UnsafeCell<T>);
+
+// SAFETY: the slot lends it to any thread, to many at a time or to one exclusively.
+unsafe impl<T: Send + Sync> Sync for DefaultCell<T> {}
+
+impl<T> DefaultCell<T> {
+    /// For `#[slot]`.
+    #[must_use]
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn get(&self) -> *mut T {
+        self.0.get()
+    }
 }
 
 /// A slot by value: see `__handle`.

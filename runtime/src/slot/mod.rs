@@ -7,10 +7,12 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::ops::Deref;
 use core::ptr::NonNull;
 
-use crate::interface::{Code, Interface, Stubs, Table};
-use crate::quiesce::{Guard, Section, SlowSection, section};
+use crate::instance::Instance;
+use crate::interface::{Interface, Shared, Stubs, Table};
+use crate::quiesce::{Guard, Section, SlowSection};
 
 #[cfg(patched)]
 #[path = "patched/mod.rs"]
@@ -19,22 +21,27 @@ pub(crate) mod backend;
 #[path = "portable.rs"]
 pub(crate) mod backend;
 
+mod bound;
 pub(crate) mod commit;
 mod control;
 mod function;
 pub(crate) mod identity;
 pub(crate) mod inspect;
+mod lock;
 mod methods;
 #[cfg(not(patched))]
 mod portable_call;
 mod target;
 
 pub use backend::SlotCore;
+pub use bound::{Bound, SharedAccess, SoleAccess, Within};
 pub(crate) use commit::Change;
 pub use control::{Control, Open, Retarget};
 pub use function::{Function, MaybeEmpty, table_of};
 pub use identity::Identity;
-pub use methods::Handle;
+use lock::SlotLock;
+pub use lock::{LockError, Locked, ReadLocked};
+pub use methods::{DefaultCell, Handle};
 pub use target::Target;
 
 /// What `#[slot]` says of a static.
@@ -56,8 +63,11 @@ pub unsafe trait Definition: Sized + 'static {
     /// The code of the implementor that the slot begins with.
     const TABLE: &'static Table;
 
-    /// The implementor that the slot begins with.
-    fn default() -> &'static Self::Interface;
+    /// The implementor that the slot begins with. Where its interface has `&mut self`, it may be written through the pointer.
+    fn default() -> *mut Self::Interface;
+
+    /// Another like it, for a slot whose default cannot come back.
+    fn fresh() -> Instance<Self::Interface>;
 
     /// The static, or the slot that it derefs to.
     fn slot() -> &'static Slot<Self>;
@@ -113,6 +123,7 @@ pub unsafe trait Definition: Sized + 'static {
 /// A handler of a signal may not replace or wait: that takes locks and memory. A guard that it makes it drops before it returns.
 pub struct Slot<D: Definition> {
     core: SlotCore,
+    lock: SlotLock,
     cells: <D::Interface as Stubs<D>>::Cells,
     definition: PhantomData<fn() -> D>,
 }
@@ -142,8 +153,11 @@ impl<D: Definition> Slot<D> {
         let description = const { &<D::Interface as Interface>::DESCRIPTION };
         let identity = const { &D::IDENTITY };
         let defaults = <D::Interface as Stubs<D>>::DEFAULTS;
-        let core = SlotCore::new(D::NAME, identity, description, data, D::TABLE, defaults, cells_of::<D>);
-        Self { core, cells: <D::Interface as Stubs<D>>::CELLS, definition: PhantomData }
+        let exclusive = D::Interface::EXCLUSIVE;
+        let core =
+            SlotCore::new(D::NAME, identity, description, data, D::TABLE, defaults, cells_of::<D>, exclusive);
+        let cells = <D::Interface as Stubs<D>>::CELLS;
+        Self { core, lock: SlotLock::new(), cells, definition: PhantomData }
     }
 
     /// For `#[slot]`, which does not know whether the static is the slot or holds it.
@@ -160,7 +174,7 @@ impl<D: Definition> Slot<D> {
         &self.core
     }
 
-    /// For `#[dispatch]`: begins the section of a plain call, if that is quick.
+    /// For `#[dispatch]`: begins the section of a plain call.
     ///
     /// # Safety
     ///
@@ -168,34 +182,37 @@ impl<D: Definition> Slot<D> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[cfg_attr(debug_assertions, inline)]
-    pub unsafe fn __enter(&self) -> Option<Entered<'_, D, Section>> {
-        Some(Entered { section: Section::enter(), bound: Bound::new(&self.core) })
-    }
-
-    /// For `#[dispatch]`: begins the section of a plain call.
-    ///
-    /// # Safety
-    ///
-    /// As for `__enter`.
-    #[doc(hidden)]
-    pub unsafe fn __enter_slowly(&self) -> Entered<'_, D, SlowSection> {
-        Entered { section: Section::enter(), bound: Bound::new(&self.core) }
+    pub unsafe fn __enter(&self) -> Entered<'_, D> {
+        Entered { section: Section::enter(), bound: Within::new(&self.core) }
     }
 
     /// Hoists the protection out of a loop: calls through the result need none of their own, and still see
     /// every swap.
     ///
-    /// The result implements the slot's trait.
+    /// The result has the trait's methods, results that borrow included, and derefs to the trait object for all others. It
+    /// implements the trait wherever a type that lives no longer than a guard can.
     #[inline]
-    pub fn bind<'g>(&'static self, _guard: &'g Guard) -> Bound<'g, D> {
-        Bound::new_where_fetches_may_be_stale(&self.core)
+    pub fn bind<'g>(&'static self, _guard: &'g Guard) -> Bound<'g, D>
+    where
+        D::Interface: Shared,
+    {
+        Bound::new(&self.core)
     }
 
     /// The implementor that is installed now, and stays the same one for as long as the guard is held.
     ///
-    /// The result implements the slot's trait, by calls through pointers.
+    /// The result derefs to the trait object: every method of the trait and of its supertraits can be called on it, at the
+    /// cost of `dyn`.
     #[inline]
-    pub fn get<'g>(&'static self, _guard: &'g Guard) -> Held<'g, D::Interface> {
+    pub fn get<'g>(&'static self, _guard: &'g Guard) -> Held<'g, D::Interface>
+    where
+        D::Interface: Shared,
+    {
+        self.held()
+    }
+
+    /// The caller protects what is installed for as long as `'g`, and sees to it that nobody has it by `&mut`.
+    pub(crate) fn held<'g>(&self) -> Held<'g, D::Interface> {
         let (data, table) = self.core.current();
         Held::new(data, table)
     }
@@ -205,71 +222,32 @@ impl<D: Definition> fmt::Debug for Slot<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let _section = SlowSection::enter();
         let (_, table) = self.core.current();
+        let shared = if D::Interface::EXCLUSIVE { self.lock.try_share().ok() } else { None };
+        if !D::Interface::EXCLUSIVE || shared.is_some() {
+            // Nobody has it by `&mut`: it is shared by all, or locked here.
+            if let Some(result) = self.held().debug(f) {
+                return result;
+            }
+        }
         f.debug_struct("Slot").field("name", &D::NAME).field("installed", &table.type_name()).finish()
     }
 }
 
 /// A plain call's section, and what to call while it lasts.
 #[doc(hidden)]
-pub struct Entered<'s, D: Definition, S> {
+pub struct Entered<'s, D: Definition> {
     #[allow(dead_code, reason = "held for its drop")]
-    section: S,
+    section: Section,
     /// A field, for a function that gives it would be compiled again for each slot.
-    pub bound: Bound<'s, D>,
+    pub bound: Within<'s, D, SharedAccess>,
 }
 
-/// A slot bound to a guard, see [`Slot::bind`]: implements the slot's trait.
+/// One implementor, kept alive by a guard: see [`Slot::get`]. Derefs to the trait object, and implements the interface's
+/// trait wherever a type other than the implementor can.
 ///
-/// Invariant: while `'g` lasts, a guard or a section of this thread protects what the slot holds.
-pub struct Bound<'g, D: Definition> {
-    core: backend::BoundCore<'g>,
-    definition: PhantomData<fn() -> D>,
-}
-
-impl<'g, D: Definition> Bound<'g, D> {
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    #[cfg_attr(debug_assertions, inline)]
-    fn new(core: &'g SlotCore) -> Self {
-        Self { core: backend::BoundCore::new(core), definition: PhantomData }
-    }
-
-    /// Where no `membarrier` reaches this thread, it may hold prefetched what was rewritten before its pin.
-    fn new_where_fetches_may_be_stale(core: &'g SlotCore) -> Self {
-        let bound = Self::new(core);
-        section::serialise_if_stale();
-        bound
-    }
-
-    /// For `#[dispatch]`: what the slot's method takes as its instance.
-    #[doc(hidden)]
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    #[cfg_attr(debug_assertions, inline)]
-    #[must_use]
-    pub fn __this(&self) -> *const () {
-        self.core.this()
-    }
-
-    /// For `#[dispatch]`, in the portable backend: the instance, and the code of method `index`.
-    #[doc(hidden)]
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    #[cfg_attr(debug_assertions, inline)]
-    #[must_use]
-    pub fn __load(&self, index: usize) -> (*const (), Code) {
-        self.core.load(index)
-    }
-}
-
-impl<D: Definition> fmt::Debug for Bound<'_, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("slot", &D::NAME).finish_non_exhaustive()
-    }
-}
-
-/// One implementor, kept alive by a guard: see [`Slot::get`]. Implements the interface's trait.
-///
-/// Invariant: while `'g` lasts, `data` is a live implementor of the type of `table`.
+/// Invariant: while `'g` lasts, `object` is a live implementor of the type of `table`, and nobody has it by `&mut`.
 pub struct Held<'g, I: ?Sized + Interface> {
-    data: *mut (),
+    object: *const I,
     table: &'static Table,
     lifetime: PhantomData<&'g Guard>,
     interface: PhantomData<fn() -> Box<I>>,
@@ -278,7 +256,9 @@ pub struct Held<'g, I: ?Sized + Interface> {
 impl<I: ?Sized + Interface> Held<'_, I> {
     /// The caller sees to the invariant.
     pub(crate) fn new(data: *mut (), table: &'static Table) -> Self {
-        Self { data, table, lifetime: PhantomData, interface: PhantomData }
+        // SAFETY: what holds an `I` has a table for `I`.
+        let object = unsafe { table.object::<I>(data) };
+        Self { object, table, lifetime: PhantomData, interface: PhantomData }
     }
 
     /// The implementor's type, as the compiler prints it.
@@ -293,17 +273,20 @@ impl<I: ?Sized + Interface> Held<'_, I> {
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
         if self.table.is::<T>() {
             // SAFETY: the invariant of `Held`; the type has just been compared.
-            Some(unsafe { &*self.data.cast::<T>() })
+            Some(unsafe { &*self.object.cast::<T>() })
         } else {
             None
         }
     }
+}
 
-    /// For `#[dispatch]`: the instance, and the code of method `index`.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn __load(&self, index: usize) -> (*const (), Code) {
-        (self.data.cast_const(), self.table.method(index))
+impl<I: ?Sized + Interface> Deref for Held<'_, I> {
+    type Target = I;
+
+    #[inline]
+    fn deref(&self) -> &I {
+        // SAFETY: the invariant of `Held`.
+        unsafe { &*self.object }
     }
 }
 
@@ -314,6 +297,9 @@ unsafe impl<I: ?Sized + Interface> Sync for Held<'_, I> {}
 
 impl<I: ?Sized + Interface> fmt::Debug for Held<'_, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(result) = (**self).debug(f) {
+            return result;
+        }
         f.debug_struct("Held")
             .field("interface", &I::DESCRIPTION.name)
             .field("type", &self.type_name())

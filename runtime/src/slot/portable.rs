@@ -48,6 +48,7 @@ impl SlotCore {
         default_table: &'static Table,
         _defaults: &'static [Code],
         _cells: fn() -> &'static [CodeCell],
+        _exclusive: bool,
     ) -> Self {
         Self { installed: AtomicPtr::new(ptr::null_mut()), name, default_data, default_table }
     }

@@ -39,7 +39,7 @@ macro_rules! __call {
         padding = $padding:literal,
         arguments = [$($register:tt $argument:ident),*]
     ) => {{
-        let (this, code) = $crate::__private::Bound::__load($bound, $method);
+        let (this, code) = $crate::__private::Within::__load($bound, $method);
         // SAFETY: the instance is one that the table belongs to, and `Bound` protects it; the code is the table's
         // for this method.
         let code = unsafe { ::core::mem::transmute::<*const (), $($table)*>(code.as_ptr()) };

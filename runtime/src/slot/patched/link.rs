@@ -169,6 +169,10 @@ impl Pairs {
         let own = by_identity(library.iter().copied());
         let mut pairs = Self::default();
         for &copy in library {
+            if copy.exclusive {
+                // Each has a lock of its own, so they must not share what is behind it.
+                continue;
+            }
             let key = copy.identity.key();
             match (host.get(&key), own.get(&key)) {
                 (Some(Declared::Once(slot)), Some(Declared::Once(_))) => {

@@ -113,6 +113,8 @@ pub struct SlotCore {
     defaults: &'static [Code],
     /// Its cells, which stand beside this in the static.
     cells: fn() -> &'static [CodeCell],
+    /// It is used through its lock, which is the slot's own: it is not linked.
+    exclusive: bool,
 }
 
 // SAFETY: the default is a static of a `Sync` type (`Slot::__new`); all else is atomic.
@@ -129,6 +131,7 @@ impl SlotCore {
         default_table: &'static Table,
         defaults: &'static [Code],
         cells: fn() -> &'static [CodeCell],
+        exclusive: bool,
     ) -> Self {
         Self {
             this: AtomicPtr::new(default_data.as_ptr()),
@@ -142,6 +145,7 @@ impl SlotCore {
             default_table,
             defaults,
             cells,
+            exclusive,
         }
     }
 

@@ -145,7 +145,7 @@ macro_rules! __call {
         padding = $padding:literal,
         arguments = [$($register:tt $argument:ident),*]
     ) => {{
-        let mut this = $crate::__private::Bound::__this($bound);
+        let mut this = $crate::__private::Within::__this($bound);
         // SAFETY: no instruction but padding, and a record in a section of its own.
         unsafe {
             ::core::arch::asm!(

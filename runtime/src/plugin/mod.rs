@@ -68,6 +68,8 @@ mod remains;
 mod testing;
 
 #[cfg(patched)]
+pub(crate) use allocator::{Allocator, Kin};
+#[cfg(patched)]
 pub(crate) use compare::description_difference;
 pub use library::{Export, Library, load_libraries_near};
 

@@ -7,7 +7,7 @@
 //! A runtime says how others reach it in a table of functions, which the record of each of its stubs leads to. The tables
 //! of two copies agree because a library is linked only after its header was found to name this compiler and this version.
 //! So do the types that the functions take, which are hotcall's own; and what one copy allocates the other frees: a
-//! library with an allocator of its own is not to replace slots once it is linked.
+//! library with an allocator of its own is not linked.
 //!
 //! # Who writes
 //!
@@ -26,6 +26,7 @@ use super::{reclaimer, section};
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
+use crate::plugin::{Allocator, Kin};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::SlotCore;
 use crate::slot::backend::{Linked, Refused};
@@ -64,6 +65,8 @@ pub struct Runtime {
     hurry: fn(),
     /// Whether the calling thread must not wait for a grace period.
     would_deadlock: fn() -> bool,
+    /// Where its memory comes from: what one copy allocates for a slot another frees.
+    allocator: &'static Allocator,
 }
 
 /// This copy.
@@ -79,6 +82,7 @@ pub(crate) static OWN: Runtime = Runtime {
     link: crate::slot::backend::link_here,
     hurry: reclaimer::hurry,
     would_deadlock: super::would_deadlock,
+    allocator: &Allocator::THIS,
 };
 
 const UNDECIDED: *mut Runtime = ptr::null_mut();
@@ -135,6 +139,11 @@ pub(crate) fn would_deadlock_in_host() -> bool {
 }
 
 impl Runtime {
+    /// Whether it has an allocator of its own.
+    pub(crate) fn allocates_elsewhere(&self) -> bool {
+        self.allocator.kin(&Allocator::THIS) == Kin::Differ
+    }
+
     /// See the field.
     pub(crate) fn may_follow(&self, host: &'static Self) -> bool {
         (self.may_follow)(host)

@@ -77,6 +77,8 @@ pub(crate) enum Refused {
     Differs { slot: &'static str, library: String, host: String },
     /// It has begun to write its sites itself.
     Writes,
+    /// It has an allocator of its own.
+    Allocates,
     /// Its sites cannot be retargeted.
     Error(Error),
 }
@@ -92,6 +94,10 @@ impl core::fmt::Display for Refused {
             Self::Writes => f.write_str(
                 "it replaced slots while it was loaded, before they could be linked to the program's: replace them in a \
                  plugin's constructor, not in a constructor of the ELF file",
+            ),
+            Self::Allocates => f.write_str(
+                "it has slots of the program's and a global allocator of its own, and what one allocates for a slot the other \
+                 frees: build the library with the allocator of the program",
             ),
             Self::Error(error) => error.fmt(f),
         }
@@ -239,6 +245,9 @@ impl Writer {
 
         if !runtime.may_follow(&OWN) {
             return Err(Refused::Writes);
+        }
+        if runtime.allocates_elsewhere() {
+            return Err(Refused::Allocates);
         }
         let prepared = self.prepare_to_link(&of_it, &pairs)?;
         // The last that may be refused.

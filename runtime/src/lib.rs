@@ -46,7 +46,7 @@
 //! # Backends
 //!
 //! On Linux x86-64 calls are patched in place. Elsewhere, and with `--cfg hotcall_portable`, the same API calls
-//! through an atomic pointer under an epoch pin. [`backend`] says which one this is.
+//! through an atomic pointer, in a section. [`backend`] says which one this is.
 #![cfg(not(loom))]
 #![deny(unsafe_code)]
 
@@ -114,7 +114,7 @@ pub use stats::{Stats, stats};
 pub enum Backend {
     /// Direct calls to stubs that are patched in place.
     Patched,
-    /// Calls through an atomic pointer under an epoch pin.
+    /// Calls through an atomic pointer, in a section.
     Portable,
 }
 

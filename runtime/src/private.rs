@@ -19,8 +19,8 @@ pub use crate::slot::{
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{
-    __call as call, __cells as cells, __handle as handle, __methods as methods, __slot_record as slot_record,
-    __stub as stub,
+    __call as call, __caught as caught, __cells as cells, __handle as handle, __methods as methods,
+    __slot_record as slot_record, __stub as stub,
 };
 pub use core;
 pub use core::mem::{ManuallyDrop, MaybeUninit};
@@ -144,6 +144,9 @@ pub trait MayLend {}
 
 /// What the tables of plugins are made of.
 pub use crate::plugin::boundary::{Boundary, Caught, Watched};
+pub use crate::plugin::catch::BY_FRAME;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64", panic = "unwind"))]
+pub use crate::plugin::catch::{personality_of_caught, raise_caught};
 
 /// What the expansion of `export!` names.
 pub mod plugin {

@@ -44,8 +44,6 @@ pub enum Sabotage {
     ReapsTheLiving = 33,
     /// The system has no memory for records. Then nothing is freed, and nothing is wrong.
     NoRecords = 34,
-    /// Readers are not told of new phases.
-    OnePhase = 35,
     /// A library's panics reach the host as they are.
     OpenBoundary = 30,
     /// A library is unloaded whatever it leaves behind.

@@ -89,7 +89,7 @@ fn what_an_edit_and_a_fork_owe_each_other_is_missed_without_it() {
             ]);
             command
         };
-        println!("{sabotage}: {}", negative::is_noticed(again, sabotage, 1).unwrap());
+        println!("{sabotage}: {}", negative::is_noticed(again, sabotage).unwrap());
     }
 }
 

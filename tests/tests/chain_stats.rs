@@ -11,8 +11,8 @@ trait Hook: Send + Sync {
     #[chain(through)]
     fn one(&self, x: u64) -> u64;
     fn two(&self, sum: &mut u64);
-    #[chain(all)]
-    fn looped(&self, by_value: (u64, u64));
+    #[chain(through)]
+    fn looped(&self, in_memory: [u64; 2]) -> [u64; 2];
     fn own(&self) -> u64 {
         0
     }
@@ -25,7 +25,9 @@ impl Hook for Plus {
     fn two(&self, sum: &mut u64) {
         *sum += self.0;
     }
-    fn looped(&self, _: (u64, u64)) {}
+    fn looped(&self, in_memory: [u64; 2]) -> [u64; 2] {
+        in_memory
+    }
 }
 
 /// All of it is emitted, so that an element can be replaced in place.

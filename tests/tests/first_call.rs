@@ -74,8 +74,10 @@ extern "C" fn handler(_: c_int) {
 
 fn interrupted_in_malloc() {
     ARMED.set(true);
-    // SAFETY: what was allocated is given back.
-    unsafe { libc::free(std::hint::black_box(libc::malloc(60_000))) };
+    // SAFETY: has no conditions.
+    let memory = unsafe { libc::malloc(60_000) };
+    // SAFETY: it has just been allocated.
+    unsafe { libc::free(std::hint::black_box(memory)) };
 }
 
 /// At the end of its thread, after all of Rust's destructors.
@@ -98,7 +100,9 @@ fn a_first_call_inside_malloc() {
     let last = key(Some(at_end));
     let mut expected = 0;
     for keys in [0, 40, 200] {
-        (0..keys).for_each(|_| drop(key(None)));
+        for _ in 0..keys {
+            key(None);
+        }
         for _ in 0..50 {
             std::thread::spawn(interrupted_in_malloc).join().unwrap();
             std::thread::spawn(move || {

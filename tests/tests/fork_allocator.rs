@@ -71,7 +71,7 @@ fn no_child_dies() {
                 let retired = ALLOC.replace(Counting::<1>(Box::default()));
                 swaps += 1;
                 // So that not more piles up than a child can free.
-                if swaps % 64 == 0 {
+                if swaps.is_multiple_of(64) {
                     drop(retired.map(hotcall::Retired::wait));
                 }
             }

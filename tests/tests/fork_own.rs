@@ -146,8 +146,8 @@ fn neither_writes_what_the_other_can_see() {
         command.args(["--exact", "neither_writes_what_the_other_can_see", "--nocapture"]);
         command
     };
-    println!("shared-after-fork: {}", negative::is_noticed(again, "shared-after-fork", 1).unwrap());
+    println!("shared-after-fork: {}", negative::is_noticed(again, "shared-after-fork").unwrap());
     // This one is to be survived.
-    let survived = negative::is_noticed(again, "no-memory-of-its-own", 1);
+    let survived = negative::is_noticed(again, "no-memory-of-its-own");
     assert!(survived.is_err(), "{survived:?}");
 }

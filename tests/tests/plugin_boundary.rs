@@ -101,7 +101,7 @@ fn a_panic_in_a_method_becomes_one_of_the_hosts() {
         command.args(["--exact", "a_panic_in_a_method_becomes_one_of_the_hosts", "--nocapture"]);
         command
     };
-    println!("open-boundary: {}", negative::is_noticed(again, "open-boundary", 1).unwrap());
+    println!("open-boundary: {}", negative::is_noticed(again, "open-boundary").unwrap());
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_library_goes_if_nothing_of_it_is_left() {
         assert!(text.contains(if stays { "it stayed" } else { "it went" }), "{said}");
     }
     let case = || in_a_child(&path, "know the thread");
-    println!("unload-at-once: {}", negative::is_noticed(case, "unload-at-once", 1).unwrap());
+    println!("unload-at-once: {}", negative::is_noticed(case, "unload-at-once").unwrap());
 }
 
 /// Not a test: what `a_library_goes_if_nothing_of_it_is_left` runs in other processes.

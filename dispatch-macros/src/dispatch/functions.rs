@@ -15,6 +15,7 @@ pub(super) struct Names {
     pub(super) through_stub: Ident,
     pub(super) through_table: Ident,
     pub(super) bounded: Ident,
+    pub(super) caught: Ident,
 }
 
 impl Names {
@@ -26,6 +27,7 @@ impl Names {
             through_stub: name("through_stub"),
             through_table: name("through_table"),
             bounded: name("bounded"),
+            caught: name("caught"),
         }
     }
 }
@@ -155,7 +157,7 @@ impl Context<'_> {
         let rt = &self.rt;
         let Method { cfgs, lifetimes, predicates: own, .. } = method;
         let Trait { parameters, arguments: generics, bound, predicates, .. } = self.of;
-        let Names { shim, bounded, .. } = names;
+        let Names { shim, bounded, caught, .. } = names;
         let implementor = self.implementor();
         let (inputs, result) = self.erased_signature(method);
         let passed = self.passed(method);
@@ -173,6 +175,16 @@ impl Context<'_> {
                     // SAFETY: what the caller promises is what the shim asks for.
                     unsafe { #shim::<#(#generics,)* #implementor, #rt::Behind>(__this #(, #passed)*) }
                 })
+            }
+
+            #(#cfgs)*
+            #rt::caught! {
+                shim = [#shim::<#(#generics,)* #implementor, #rt::Behind>],
+                unsafe extern "C-unwind" fn #caught<#(#lifetimes,)* #(#parameters,)* #implementor>(#inputs) -> #result
+                where
+                    #implementor: #bound + 'static,
+                    #(#predicates,)*
+                    #(#own,)*
             }
         }
     }

@@ -36,15 +36,21 @@ impl Context<'_> {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor, #rt::Behind> as *const ()))
         });
-        let bounded = |boundary: &str| {
-            let boundary = proc_macro2::Ident::new(boundary, proc_macro2::Span::mixed_site());
-            let codes = methods.iter().enumerate().map(|(number, method)| {
-                let (cfgs, bounded) = (&method.cfgs, Names::new(number).bounded);
-                quote!(#(#cfgs)* #rt::Code::new(#bounded::<#(#generics,)* #implementor, #rt::#boundary> as *const ()))
-            });
-            quote!(&[#(#codes),*])
-        };
-        let (watched, caught) = (bounded("Watched"), bounded("Caught"));
+        let watched = methods.iter().enumerate().map(|(number, method)| {
+            let (cfgs, bounded) = (&method.cfgs, Names::new(number).bounded);
+            quote!(#(#cfgs)* #rt::Code::new(#bounded::<#(#generics,)* #implementor, #rt::Watched> as *const ()))
+        });
+        let caught = methods.iter().enumerate().map(|(number, method)| {
+            let (cfgs, Names { bounded, caught, .. }) = (&method.cfgs, Names::new(number));
+            quote! {
+                #(#cfgs)*
+                #rt::Code::new(if #rt::BY_FRAME {
+                    #caught::<#(#generics,)* #implementor> as *const ()
+                } else {
+                    #bounded::<#(#generics,)* #implementor, #rt::Caught> as *const ()
+                })
+            }
+        });
         let count = self.of.index(methods.len());
         let defaults = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
@@ -101,13 +107,12 @@ impl Context<'_> {
                 #(#predicates,)*
             {
                 const METHODS: &'static [#rt::Code] = &[#(#shims),*];
+                const WATCHED: &'static [#rt::Code] = &[#(#watched),*];
+                const CAUGHT: &'static [#rt::Code] = &[#(#caught),*];
 
                 fn object(this: *mut ()) -> *mut Self {
                     this.cast::<#implementor>()
                 }
-
-                const WATCHED: &'static [#rt::Code] = #watched;
-                const CAUGHT: &'static [#rt::Code] = #caught;
             }
 
             // SAFETY: there are as many cells as methods; the static is a slot, or derefs to one.

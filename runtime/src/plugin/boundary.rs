@@ -18,7 +18,7 @@
 //! | method | stands in the table | a call costs |
 //! |---|---|---|
 //! | raises nothing, as the compiler sees it | `Watched` | nothing more |
-//! | may panic | `Caught` | a call and a return |
+//! | may panic | `caught!`; `Caught` where frames cannot be asked | a call and a return |
 //! | in a library that shares its standard library with the host | the shim | nothing more; panics are the host's anyway |
 //!
 //! # The message
@@ -144,8 +144,9 @@ pub(super) fn prepare(host: &Host) {
     }
 }
 
+/// Has the host raise a panic that says what this payload says.
 #[cold]
-fn cross(payload: Payload) -> ! {
+pub(super) fn cross(payload: Payload) -> ! {
     let text = describe(payload);
     let raise = RAISE.load(Ordering::Acquire);
     if raise.is_null() {

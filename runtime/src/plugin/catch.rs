@@ -54,6 +54,7 @@ struct Context {
 unsafe extern "C-unwind" {
     fn _Unwind_RaiseException(exception: *mut Exception) -> c_int;
     fn _Unwind_GetLanguageSpecificData(context: *mut Context) -> *const i32;
+    fn _Unwind_GetRegionStart(context: *mut Context) -> usize;
     fn _Unwind_SetGR(context: *mut Context, register: c_int, value: usize);
     fn _Unwind_SetIP(context: *mut Context, value: usize);
 }
@@ -120,29 +121,123 @@ unsafe extern "C" fn personality(
     exception: *mut Exception,
     context: *mut Context,
 ) -> c_int {
+    // SAFETY: what the unwinder promises.
+    let answer = unsafe { answer(actions, exception) };
+    if answer == INSTALL {
+        // SAFETY: the context is that of `frame`, whose data is one distance.
+        let data = unsafe { _Unwind_GetLanguageSpecificData(context) };
+        // SAFETY: as above.
+        let distance = unsafe { data.read() };
+        // SAFETY: it leads to the landing pad of this frame.
+        unsafe { land(context, exception, data.addr().wrapping_add_signed(distance as isize)) };
+    }
+    answer
+}
+
+/// What it asks about a frame of [`crate::caught!`](crate::__caught).
+#[doc(hidden)]
+pub unsafe extern "C" fn personality_of_caught(
+    _version: c_int,
+    actions: c_int,
+    _class: u64,
+    exception: *mut c_void,
+    context: *mut c_void,
+) -> c_int {
+    let (exception, context) = (exception.cast::<Exception>(), context.cast::<Context>());
+    // SAFETY: what the unwinder promises.
+    let answer = unsafe { answer(actions, exception) };
+    if answer == INSTALL {
+        // SAFETY: the context is that of such a frame.
+        let start = unsafe { _Unwind_GetRegionStart(context) };
+        // SAFETY: the landing pad is there in every such frame.
+        unsafe { land(context, exception, start + LANDING_OF_CAUGHT) };
+    }
+    answer
+}
+
+/// How far behind its beginning a frame of `caught!` has its landing pad: the lengths of its first four instructions.
+const LANDING_OF_CAUGHT: usize = 4 + 5 + 4 + 1;
+
+/// Whose the exception is.
+///
+/// # Safety
+///
+/// `exception` is alive.
+unsafe fn answer(actions: c_int, exception: *const Exception) -> c_int {
     let own = OWN.load(Ordering::Acquire);
-    // SAFETY: the unwinder gives the exception that it unwinds for, and every one begins with these two fields.
+    // SAFETY: the caller's promise; every exception begins with these two fields.
     let destroy = unsafe { &*exception }.destroy;
     if (own != 0 && destroy != own) || actions & FORCED != 0 {
-        return GO_ON;
+        GO_ON
+    } else if actions & SEARCH != 0 {
+        FOUND
+    } else if actions & HANDLER_FRAME != 0 {
+        INSTALL
+    } else {
+        GO_ON
     }
-    if actions & SEARCH != 0 {
-        return FOUND;
-    }
-    if actions & HANDLER_FRAME == 0 {
-        return GO_ON;
-    }
-    // SAFETY: the unwinder's context is that of `frame`, whose data is one distance.
-    let data = unsafe { _Unwind_GetLanguageSpecificData(context) };
-    // SAFETY: as above.
-    let distance = unsafe { data.read() };
-    let landing = data.addr().wrapping_add_signed(distance as isize);
-    // SAFETY: as above; it is where the landing pad expects the exception.
+}
+
+/// Has the frame go on at its landing pad, with the exception in `rax`.
+///
+/// # Safety
+///
+/// `context` is that of the frame, and `landing` expects that.
+unsafe fn land(context: *mut Context, exception: *mut Exception, landing: usize) {
+    // SAFETY: the caller's promise.
     unsafe { _Unwind_SetGR(context, RAX, exception.addr()) };
     // SAFETY: as above.
     unsafe { _Unwind_SetIP(context, landing) };
-    INSTALL
 }
+
+/// For `#[dispatch]`: a shim in a frame that catches what it raises. It costs a call and a return, and touches no argument: all
+/// of them travel in registers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __caught {
+    (shim = [$($shim:tt)*], $($signature:tt)*) => {
+        #[unsafe(naked)]
+        $($signature)* {
+            // The landing pad begins behind the `ret`: see `LANDING_OF_CAUGHT`.
+            ::core::arch::naked_asm!(
+                ".ifndef .Lhotcall_caught_personality",
+                ".pushsection .data.rel.local.hotcall_caught, \"aw\", @progbits",
+                ".balign 8",
+                ".Lhotcall_caught_personality:",
+                ".quad {personality}",
+                ".popsection",
+                ".endif",
+                ".cfi_startproc",
+                ".cfi_personality 0x9b, .Lhotcall_caught_personality",
+                "sub rsp, 8",
+                ".cfi_adjust_cfa_offset 8",
+                "call {shim}@PLT",
+                "add rsp, 8",
+                ".cfi_adjust_cfa_offset -8",
+                "ret",
+                ".cfi_adjust_cfa_offset 8",
+                "mov rdi, rax",
+                "call {raise}@PLT",
+                ".balign 16, 0xcc",
+                ".cfi_endproc",
+                personality = sym $crate::__private::personality_of_caught,
+                shim = sym $($shim)*,
+                raise = sym $crate::__private::raise_caught,
+            )
+        }
+    };
+}
+
+/// For `caught!`: the exception that its frame has caught becomes a panic of the host's.
+#[doc(hidden)]
+pub unsafe extern "C-unwind" fn raise_caught(exception: *mut c_void) -> ! {
+    super::boundary::cross(take_apart(exception.cast()))
+}
+
+/// For `#[dispatch]`: frames of [`caught!`](crate::__caught) catch here. No argument is on the stack, where one would be out of
+/// its place.
+#[doc(hidden)]
+pub const BY_FRAME: bool = true;
 
 /// A closure, and then what it returned: both begin where the job does.
 #[repr(C)]

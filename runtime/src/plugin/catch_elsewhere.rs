@@ -23,3 +23,19 @@ pub(super) fn attempt_learnt<F: FnOnce() -> R, R>(closure: F) -> Result<R, Paylo
 pub(super) fn learn() -> usize {
     0
 }
+
+/// For `#[dispatch]`: no frame catches here.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __caught {
+    (shim = [$($shim:tt)*], $($signature:tt)*) => {
+        #[allow(unused_variables)]
+        $($signature)* {
+            $crate::__private::std::process::abort()
+        }
+    };
+}
+
+/// For `#[dispatch]`: no, so that no such frame is called.
+#[doc(hidden)]
+pub const BY_FRAME: bool = false;

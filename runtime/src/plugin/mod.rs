@@ -51,7 +51,7 @@ pub(crate) mod boundary;
     not(all(target_os = "linux", target_arch = "x86_64", target_pointer_width = "64", panic = "unwind")),
     path = "catch_elsewhere.rs"
 )]
-mod catch;
+pub(crate) mod catch;
 mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -67,6 +67,8 @@ mod remains;
 #[cfg(test)]
 mod testing;
 
+#[cfg(patched)]
+pub(crate) use allocator::{Allocator, Kin};
 #[cfg(patched)]
 pub(crate) use compare::description_difference;
 pub use library::{Export, Library, load_libraries_near};

@@ -9,8 +9,8 @@ use super::section::Section;
 /// A guard costs what the section around a plain call costs, once; calls through what is bound to it cost what a direct call costs.
 /// Hold it for a block of work, not for ever: while it is held, what is replaced waits.
 ///
-/// * Guards of a thread nest, overlap, and are dropped in any order. What is replaced while one is held waits for that one, and not
-///   for those that are made later.
+/// * Guards of a thread nest, overlap, and are dropped in any order. What is replaced waits for those
+///   that are held, and not for ever new ones: guards that overlap without end hold nothing back but what each of them may have seen.
 /// * A guard that is never dropped is held for ever, also when its thread has ended: what it protects may be lent to
 ///   others. That costs memory and nothing else: replacing goes on, every call is right, and nothing is freed.
 /// * Waiting for a [`Retired`](crate::Retired) with a guard held is refused: it would never end.

@@ -7,7 +7,7 @@
 //! A runtime says how others reach it in a table of functions, which the record of each of its stubs leads to. The tables
 //! of two copies agree because a library is linked only after its header was found to name this compiler and this version.
 //! So do the types that the functions take, which are hotcall's own; and what one copy allocates the other frees: a
-//! library with an allocator of its own is not to replace slots once it is linked.
+//! library with an allocator of its own is not linked.
 //!
 //! # Who writes
 //!
@@ -20,11 +20,13 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
+use crossbeam_epoch::{self as epoch, Atomic, Owned};
+
 use super::{reclaimer, section};
 use crate::error::Error;
-use crate::gated::Gated;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
+use crate::plugin::{Allocator, Kin};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::SlotCore;
 use crate::slot::backend::{Linked, Refused};
@@ -63,6 +65,8 @@ pub struct Runtime {
     hurry: fn(),
     /// Whether the calling thread must not wait for a grace period.
     would_deadlock: fn() -> bool,
+    /// Where its memory comes from: what one copy allocates for a slot another frees.
+    allocator: &'static Allocator,
 }
 
 /// This copy.
@@ -78,6 +82,7 @@ pub(crate) static OWN: Runtime = Runtime {
     link: crate::slot::backend::link_here,
     hurry: reclaimer::hurry,
     would_deadlock: super::would_deadlock,
+    allocator: &Allocator::THIS,
 };
 
 const UNDECIDED: *mut Runtime = ptr::null_mut();
@@ -134,6 +139,11 @@ pub(crate) fn would_deadlock_in_host() -> bool {
 }
 
 impl Runtime {
+    /// Whether it has an allocator of its own.
+    pub(crate) fn allocates_elsewhere(&self) -> bool {
+        self.allocator.kin(&Allocator::THIS) == Kin::Differ
+    }
+
     /// See the field.
     pub(crate) fn may_follow(&self, host: &'static Self) -> bool {
         (self.may_follow)(host)
@@ -173,19 +183,43 @@ extern "C" fn is_protected_here() -> bool {
     section::is_protected_here()
 }
 
-/// The copies that call this one's slots. They stay: a library that is linked is not unloaded.
-static LINKED: Gated<Vec<&'static Runtime>> = Gated::new(Vec::new());
+/// The copies that call this one's slots; null where there is none. They stay: a library that is linked is not unloaded.
+///
+/// Whoever waits asks them all, on threads of any kind and from inside the writers' lock. So the list is read without a lock:
+/// it is replaced whole, and the old one is freed by its own epochs. (Not by grace periods, which read it.)
+static LINKED: Atomic<Vec<&'static Runtime>> = Atomic::null();
 
-fn linked() -> Vec<&'static Runtime> {
-    LINKED.lock().clone()
+fn for_each_linked(mut visit: impl FnMut(&'static Runtime)) {
+    // SAFETY: it is compared with null, and not followed.
+    let is_empty = unsafe { LINKED.load(Ordering::Relaxed, epoch::unprotected()) }.is_null();
+    if is_empty {
+        return;
+    }
+    let linked = {
+        let guard = epoch::pin();
+        // Acquire, partner of the AcqRel in `add`.
+        let linked = LINKED.load(Ordering::Acquire, &guard);
+        // SAFETY: null, or a list that is destroyed by deferral only, and the guard was there before.
+        unsafe { linked.as_ref() }.cloned().unwrap_or_default()
+    };
+    linked.into_iter().for_each(&mut visit);
 }
 
-/// From now on, whoever frees something waits for the readers of `runtime`, too.
+/// From now on, whoever frees something waits for the readers of `runtime`, too. The caller holds the writers' lock.
 pub(crate) fn add(runtime: &'static Runtime) {
     (runtime.register_fork)();
-    let mut linked = LINKED.lock();
-    if !linked.iter().any(|known| ptr::eq(*known, runtime)) {
-        linked.push(runtime);
+    let guard = epoch::pin();
+    let old = LINKED.load(Ordering::Acquire, &guard);
+    // SAFETY: as in `for_each_linked`.
+    let mut linked = unsafe { old.as_ref() }.cloned().unwrap_or_default();
+    if linked.iter().any(|known| ptr::eq(*known, runtime)) {
+        return;
+    }
+    linked.push(runtime);
+    let old = LINKED.swap(Owned::new(linked), Ordering::AcqRel, &guard);
+    if !old.is_null() {
+        // SAFETY: nobody finds it any more, and who has found it is pinned.
+        unsafe { guard.defer_destroy(old) };
     }
 }
 
@@ -194,15 +228,17 @@ pub(crate) fn wait_for_readers() {
     if sabotage::is(Sabotage::UnlinkedReaders) {
         return;
     }
-    linked().iter().for_each(|runtime| (runtime.wait_for_readers)());
+    for_each_linked(|runtime| (runtime.wait_for_readers)());
 }
 
 /// See [`Runtime::code_written`].
 pub(crate) fn code_written() {
-    linked().iter().for_each(|runtime| (runtime.code_written)());
+    for_each_linked(|runtime| (runtime.code_written)());
 }
 
 /// See [`Runtime::is_protected`].
 pub(crate) fn is_protected() -> bool {
-    linked().iter().any(|runtime| (runtime.is_protected)())
+    let mut protected = false;
+    for_each_linked(|runtime| protected |= (runtime.is_protected)());
+    protected
 }

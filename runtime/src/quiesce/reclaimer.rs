@@ -176,7 +176,14 @@ fn is_to_be_started(queue: &mut Queue) -> bool {
 fn start_reclaimer() -> Option<std::io::Error> {
     // Before there is a thread that a child would not have.
     super::register_fork();
-    let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(run);
+    // Not one of the standard library's: somebody may wait for it while a library is being loaded.
+    #[cfg(target_os = "linux")]
+    let spawned = {
+        static BODY: crate::sys::spawn::Body = crate::sys::spawn::Body(run);
+        crate::sys::spawn::spawn(c"hotcall-reclaim", &BODY)
+    };
+    #[cfg(not(target_os = "linux"))]
+    let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(|| run()).map(drop);
     if spawned.is_err() {
         lock(&QUEUE).running = false;
     }
@@ -200,7 +207,7 @@ pub(crate) fn is_current() -> bool {
     CURRENT.get()
 }
 
-fn run() {
+fn run() -> ! {
     CURRENT.set(true);
     while drain_next() {}
     loop {

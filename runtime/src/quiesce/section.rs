@@ -6,7 +6,6 @@ use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use super::record::Flag;
 use super::registry;
-use crate::sabotage::{self, Sabotage};
 use crate::sys::barrier;
 
 /// How plain calls and guards of a thread are protected.
@@ -223,9 +222,7 @@ pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
     }
     let phase = registry::PHASES.next();
     let mut waiting: Vec<_> = registry::flags().filter(|flag| !flag.has_passed(phase)).collect();
-    if !sabotage::is(Sabotage::OnePhase) {
-        waiting.iter().for_each(|flag| flag.raise(phase));
-    }
+    waiting.iter().for_each(|flag| flag.raise(phase));
     loop {
         waiting.retain(|flag| !flag.has_passed(phase));
         if waiting.is_empty() {

@@ -116,10 +116,11 @@ pub unsafe trait Definition: Sized + 'static {
 /// | it calls other slots, or its own | each call runs what its slot holds as it begins; all instances on the way are kept |
 /// | it waits for a [`Retired`](crate::Retired) | refused with [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock) |
 /// | it panics | the panic passes through; every call that it passes through is over |
-/// | a signal comes whose handler calls slots | a call like any other, also where it is its thread's first, as long as [`sections`](crate::sections()) says [`Asymmetric`](crate::Sections::Asymmetric) |
-/// | its thread ends | destructors of thread-local storage may call slots, pin and replace; what the thread held is given up |
+/// | a signal comes whose handler calls slots | a call like any other, on Linux, also where it is its thread's first, wherever the thread is, inside `malloc` too; elsewhere it may not |
+/// | it is made on a stackful coroutine, and others of its thread call meanwhile | each keeps what it is inside of until it is over itself, in whatever order they end |
+/// | its thread ends | destructors of thread-local storage may call slots, pin and replace; a guard that was leaked, or a coroutine inside a call, holds for ever what it held, for that may have been lent to threads that go on |
 ///
-/// A handler of a signal may not replace, pin or wait: that takes locks and memory.
+/// A handler of a signal may not replace or wait: that takes locks and memory. A guard that it makes it drops before it returns.
 pub struct Slot<D: Definition> {
     core: SlotCore,
     lock: SlotLock,

@@ -1,6 +1,6 @@
 //! The portable backend: a slot is an atomic pointer, and its methods are called through a table.
 //!
-//! No code is emitted and nothing is patched. A plain call runs under an epoch pin. It is what runs on every
+//! No code is emitted and nothing is patched. A plain call runs in a section. It is what runs on every
 //! platform but Linux on x86-64, and the reference that the patched backend is tested against. Mirrors
 //! `patched`, name for name.
 #![allow(unsafe_code)]

@@ -1,13 +1,22 @@
 //! `membarrier`: the writer's half of the asymmetric barrier.
 //!
-//! `PRIVATE_EXPEDITED_SYNC_CORE` interrupts every core that runs a thread of this process, and no other.
-//! When it returns, each of those threads has passed a full memory barrier and, before it goes on in user
-//! space, a core-serialising instruction: nothing that it prefetched or decoded before is left.
+//! `PRIVATE_EXPEDITED` interrupts every core that runs a thread of this process, and no other. When it returns, each of those
+//! threads has passed a full memory barrier. With `SYNC_CORE`, which is asked for where code is patched, each has also passed, before
+//! it goes on in user space, a core-serialising instruction: nothing that it prefetched or decoded before is left.
 #![allow(unsafe_code)]
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
+
+#[cfg(patched)]
+const BARRIER: MembarrierCommand = MembarrierCommand::PrivateExpeditedSyncCore;
+#[cfg(patched)]
+const REGISTER: MembarrierCommand = MembarrierCommand::RegisterPrivateExpeditedSyncCore;
+#[cfg(not(patched))]
+const BARRIER: MembarrierCommand = MembarrierCommand::PrivateExpedited;
+#[cfg(not(patched))]
+const REGISTER: MembarrierCommand = MembarrierCommand::RegisterPrivateExpedited;
 
 const UNKNOWN: u8 = 0;
 const AVAILABLE: u8 = 1;
@@ -38,9 +47,7 @@ pub(crate) fn register() -> bool {
 
 fn ask() -> bool {
     let query = membarrier_query();
-    query.contains_command(MembarrierCommand::PrivateExpeditedSyncCore)
-        && membarrier(MembarrierCommand::RegisterPrivateExpeditedSyncCore).is_ok()
-        && membarrier(MembarrierCommand::PrivateExpeditedSyncCore).is_ok()
+    query.contains_command(BARRIER) && membarrier(REGISTER).is_ok() && membarrier(BARRIER).is_ok()
 }
 
 /// The heavy barrier. The caller has asked [`is_available`].
@@ -49,9 +56,10 @@ fn ask() -> bool {
 pub(crate) fn heavy() {
     // A full barrier of this thread's own, and one that the compiler sees.
     core::sync::atomic::fence(Ordering::SeqCst);
-    if let Err(error) = membarrier(MembarrierCommand::PrivateExpeditedSyncCore) {
+    if let Err(error) = membarrier(BARRIER) {
         // Registered and tried: the kernel has no way to refuse it but memory for its own mask of cores.
-        // Going on would break every promise of this crate; there is nothing to undo.
+        // Going on would break every promise of this crate; there is nothing to undo. Nor can threads be told to pass a fence
+        // from now on: one that a signal handler has interrupted just before C1 does not hear of it.
         tracing::error!(target: "hotcall", %error, "membarrier failed after it was registered");
         std::process::abort();
     }

@@ -15,5 +15,7 @@ pub(crate) mod near;
 #[cfg(asymmetric)]
 pub(crate) mod pages;
 pub(crate) mod symbol;
+#[cfg(target_os = "linux")]
+pub(crate) mod spawn;
 #[cfg(asymmetric)]
 pub(crate) mod thread;

@@ -106,7 +106,10 @@ fn what_joins_waits_for_its_own_readers() {
         command.args(["--exact", "joining::what_joins_waits_for_its_own_readers", "--nocapture"]);
         command
     };
-    println!("joins-stage: {}", negative::is_noticed(again, "joins-stage").unwrap());
+    // Without a barrier what that grace period brings about is another stage, in which there are thunks anyway.
+    if hotcall::sections() == hotcall::Sections::Asymmetric {
+        println!("joins-stage: {}", negative::is_noticed(again, "joins-stage").unwrap());
+    }
     // SAFETY: as above.
     unsafe { std::env::remove_var(EARLY) };
 }

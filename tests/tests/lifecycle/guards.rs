@@ -48,22 +48,31 @@ fn swaps_faster_than_grace_periods() {
     eventually("it settles", || thunks("FAST") == 0);
 }
 
-/// Guards that overlap on one thread are one guard: from the first to the last.
+/// Guards of one thread overlap: what is replaced waits for those that were there, and for no later one.
 #[test]
 fn guards_that_overlap() {
     #[slot]
     static SLOT: dyn Step = Idle;
     let ended = Arc::new(AtomicUsize::new(0));
     drop(SLOT.replace(Adds::new(1, &ended)).unwrap());
-    let mut guard = hotcall::pin();
+    let first = hotcall::pin();
+    let second = hotcall::pin();
     let retired = SLOT.replace(Idle).unwrap();
+    let mut last = hotcall::pin();
+    drop(first);
     for _ in 0..20 {
         let next = hotcall::pin();
-        drop(std::mem::replace(&mut guard, next));
+        drop(std::mem::replace(&mut last, next));
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    assert!(!retired.is_drained());
-    drop(guard);
+    assert!(!retired.is_drained(), "the second is held");
+    drop(second);
+    eventually("it is drained, while the last is held", || {
+        let next = hotcall::pin();
+        drop(std::mem::replace(&mut last, next));
+        retired.is_drained()
+    });
+    drop(last);
     assert_eq!(retired.wait().unwrap().run(1), 2);
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum Refused {
     Differs { slot: &'static str, library: String, host: String },
     /// It has begun to write its sites itself.
     Writes,
+    /// It has an allocator of its own.
+    Allocates,
     /// Its sites cannot be retargeted.
     Error(Error),
 }
@@ -92,6 +94,10 @@ impl core::fmt::Display for Refused {
             Self::Writes => f.write_str(
                 "it replaced slots while it was loaded, before they could be linked to the program's: replace them in a \
                  plugin's constructor, not in a constructor of the ELF file",
+            ),
+            Self::Allocates => f.write_str(
+                "it has slots of the program's and a global allocator of its own, and what one allocates for a slot the other \
+                 frees: build the library with the allocator of the program",
             ),
             Self::Error(error) => error.fmt(f),
         }
@@ -240,6 +246,9 @@ impl Writer {
         if !runtime.may_follow(&OWN) {
             return Err(Refused::Writes);
         }
+        if runtime.allocates_elsewhere() {
+            return Err(Refused::Allocates);
+        }
         let prepared = self.prepare_to_link(&of_it, &pairs)?;
         // The last that may be refused.
         if let Err(refused) = rehearsal::step()
@@ -334,6 +343,10 @@ impl Writer {
         // Invariants 2 and 4 of the parent module.
         section::heavy_barrier();
         for Pair { slot, copy } in &pairs.pairs {
+            if copy.is_linked() {
+                // By the link of another image of the library's.
+                continue;
+            }
             copy.mirror(slot);
             // Release, partner of the Acquire in `is_linked`.
             copy.linked.store(true, Ordering::Release);
@@ -342,7 +355,7 @@ impl Writer {
         for (slot, region) in prepared.own {
             self.adopt_slot(slot, region, runtime);
         }
-        prepared.calls.into_iter().for_each(|(slot, call)| self.images().remember(slot, call));
+        prepared.calls.into_iter().for_each(|(slot, call)| self.adopt_call(slot, call));
         // A grace period that begins now: the words are stored, and the library's readers are waited for (invariant 5).
         reclaimer::defer_commit(Committed::advancing(joined));
     }

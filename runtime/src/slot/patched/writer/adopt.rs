@@ -159,8 +159,19 @@ impl Writer {
         region: usize,
         owner: &'static Runtime,
     ) {
-        self.images().adopt(slot, region);
+        // Else it was declared in an image that was linked before, which shares its copy of hotcall with this one.
+        if slot.index().is_none() {
+            self.images().adopt(slot, region);
+        }
         self.adopted.get_or_insert_default().insert(address_of(slot), owner);
+    }
+
+    /// A call of such a slot.
+    pub(in super::super) fn adopt_call(&mut self, slot: &'static SlotCore, call: Found) {
+        match slot.index() {
+            None => self.images().remember(slot, call),
+            Some(_) => self.late.push((slot, call)),
+        }
     }
 
     /// From now on `copy` is told what `slot`, which has been registered, holds.

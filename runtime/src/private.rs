@@ -138,9 +138,17 @@ impl<I: ?Sized> Local<I> {
     message = "a result that borrows from the implementor cannot leave a plain call",
     label = "what is behind this may be replaced and freed as soon as the call returns",
     note = "hold a guard: `let guard = hotcall::pin();`, then call `SLOT.bind(&guard).method()`, or call on what \
-            `get(&guard)` gives; or return a value"
+            `get(&guard)` gives"
 )]
 pub trait MayLend {}
+
+/// For `#[dispatch]`: nothing has it. As [`MayLend`], where a method takes `&mut self`.
+#[diagnostic::on_unimplemented(
+    message = "a slot whose trait has methods with `&mut self` is used through its lock",
+    label = "one at a time may use what the slot holds",
+    note = "write `let mut plugin = SLOT.lock();` and call the methods on that; or `SLOT.read()` for those with `&self`"
+)]
+pub trait MayShare {}
 
 /// What the tables of plugins are made of.
 pub use crate::plugin::boundary::{Boundary, Caught, Watched};

@@ -151,7 +151,7 @@ fn supertraits_of_its_own() {
     let mut handle: Patched<dyn Codec> = Patched::new(Rle(3));
     assert_eq!(handle.encode(&[1]), [1]);
     assert_eq!(handle.get(&guard).id(), 3);
-    drop(handle.replace_instance_of(Rle(4)));
+    assert_eq!(handle.replace_instance_of(Rle(4)), 3);
     let instance: Instance<dyn Codec> = Instance::new(Rle(5));
     assert_eq!((instance.version(), instance.encode(&[])), ((1, 2), vec![0]));
     drop(CODEC.replace_instance(instance).unwrap());
@@ -358,7 +358,7 @@ fn a_store() {
 pub trait Exchange: Send + Sync {
     type Parts<'a>
     where
-        Self: Sized;
+        Self: Sized + 'a;
     fn parts(&self) -> Self::Parts<'_>
     where
         Self: Sized;
@@ -426,7 +426,8 @@ fn other_receivers() {
     assert_eq!(handle.group(), 8);
     let boxed: Box<dyn Exchange> = handle.into_inner().into_box().unwrap();
     assert_eq!(boxed.complete(&[0; 3]), [8, 3]);
-    let mut pinned: Pin<Box<dyn Exchange>> = Instance::new(Curve(9)).into_box().unwrap().into();
+    let mut pinned: Pin<Box<dyn Exchange>> =
+        Instance::<dyn Exchange>::new(Curve(9)).into_box().unwrap().into();
     assert_eq!(pinned.as_mut().poll(), Poll::Ready(9));
     let shared: Arc<dyn Exchange> = Instance::<dyn Exchange>::new(Curve(9)).into_box().unwrap().into();
     assert_eq!(shared.share(), 1);

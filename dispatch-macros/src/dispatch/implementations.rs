@@ -45,7 +45,7 @@ impl Context<'_> {
     /// The trait, for what calls its methods.
     pub(super) fn implementations(&self) -> TokenStream {
         let within = self.of_holder_within();
-        let slot = self.of.is_shared().then(|| self.of_slot());
+        let slot = if self.of.is_shared() { self.of_slot() } else { self.refused(&quote!(MayShare)) };
         let foreign = self.of.foreign.as_ref().map(|_| self.of_foreign_handle());
         let bound = self.of.guarded_have_it().then(|| self.of_guarded());
         let (patched, instance) = (self.of_patched(), self.of_instance());
@@ -89,15 +89,28 @@ impl Context<'_> {
         let header = self.header(&TokenStream::new(), &quote!(#definition));
         let has_trait = if has_it {
             self.implementation(&header, &target, &predicates, &inline_always(), &body)
-        } else if self.of.foreign.is_none() && self.of.knows_supertraits && !self.of.is_closed {
-            // Refused by a condition, so that the compiler says which rule is in the way.
-            let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
-            let predicates = quote!(#target: #rt::MayLend, #predicates);
-            self.implementation(&header, &target, &predicates, &quote!(#[allow(unused_variables)]), &body)
         } else {
-            TokenStream::new()
+            self.refused(&quote!(MayLend))
         };
         quote!(#inherent #has_trait)
+    }
+
+    /// The trait for a slot under a condition that nothing fulfils: so the compiler says which rule is in the way.
+    fn refused(&self, condition: &TokenStream) -> TokenStream {
+        if self.of.foreign.is_some() || !self.of.knows_supertraits || self.of.is_closed {
+            return TokenStream::new();
+        }
+        let rt = &self.rt;
+        let (definition, target, predicates) = (self.definition(), self.slot_type(), &self.of.predicates);
+        let definition_predicates = self.definition_predicates();
+        let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
+        self.implementation(
+            &self.header(&TokenStream::new(), &quote!(#definition)),
+            &target,
+            &quote!(#target: #rt::#condition, #definition_predicates, #(#predicates,)*),
+            &quote!(#[allow(unused_variables)]),
+            &body,
+        )
     }
 
     /// What is within a protection: a bound slot, a locked one. Each method that it has is a patched call.

@@ -213,13 +213,15 @@ fn check(signature: &Signature) -> syn::Result<&syn::Receiver> {
 
 /// Whether the method asks for `Self: Sized`.
 pub(super) fn wants_sized(signature: &Signature) -> bool {
-    let Some(clause) = &signature.generics.where_clause else { return false };
+    signature.generics.where_clause.as_ref().is_some_and(asks_for_sized)
+}
+
+pub(super) fn asks_for_sized(clause: &syn::WhereClause) -> bool {
     clause.predicates.iter().any(|predicate| {
         let syn::WherePredicate::Type(predicate) = predicate else { return false };
-        let on_self = matches!(&predicate.bounded_ty, Type::Path(path) if path.path.is_ident("Self"));
-        on_self
+        is_self(&predicate.bounded_ty)
             && predicate.bounds.iter().any(|bound| {
-                matches!(bound, syn::TypeParamBound::Trait(bound)
+                matches!(bound, TypeParamBound::Trait(bound)
                     if bound.path.segments.last().is_some_and(|last| last.ident == "Sized"))
             })
     })

@@ -88,7 +88,7 @@ impl Trait {
             }
         }
 
-        let Associations { names: associated, own: own_associated, mut is_closed } = Associations::of(item);
+        let Associations { names: associated, own: own_associated, mut is_closed } = Associations::of(item)?;
         for name in &associated[own_associated..] {
             let parameter = associated_parameter(name);
             parameters.push(quote!(#parameter));
@@ -304,12 +304,20 @@ struct Associations {
 }
 
 impl Associations {
-    fn of(item: &ItemTrait) -> Self {
+    fn of(item: &ItemTrait) -> syn::Result<Self> {
         let (mut names, mut kept) = (Vec::new(), Vec::new());
         for item in &item.items {
             if let TraitItem::Type(ty) = item {
                 // Those that no trait object has are not looked at, and left to the implementors.
-                if ty.generics.where_clause.is_some() || !ty.generics.params.is_empty() {
+                let sized = ty.generics.where_clause.as_ref().is_some_and(method::asks_for_sized);
+                if !sized && !ty.generics.params.is_empty() {
+                    return Err(syn::Error::new_spanned(
+                        &ty.generics,
+                        "no trait object has a generic associated type: give it `where Self: Sized`, then it is kept and \
+                         not dispatched",
+                    ));
+                }
+                if sized {
                     kept.push(ty.ident.clone());
                 } else {
                     names.push(ty.ident.clone());
@@ -331,7 +339,7 @@ impl Associations {
                 names.push(name);
             }
         }
-        Self { names, own, is_closed: !kept.is_empty() }
+        Ok(Self { names, own, is_closed: !kept.is_empty() })
     }
 }
 

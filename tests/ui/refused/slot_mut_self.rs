@@ -1,27 +1,26 @@
-//! A slot is shared.
+//! A slot of a trait with `&mut self` is used through its lock.
 #![allow(dead_code)]
 #![forbid(unsafe_code)]
 #[allow(unused_imports)]
 use hotcall::{dispatch, slot};
 
 #[dispatch]
-pub trait Effect: Send + Sync {
-    fn process(&self, sample: f32) -> f32;
-}
-pub struct Gain(pub f32);
-impl Effect for Gain {
-    fn process(&self, sample: f32) -> f32 {
-        sample * self.0
-    }
-}
-#[dispatch]
 pub trait Filter: Send + Sync {
     fn run(&mut self);
+    fn order(&self) -> usize;
 }
+pub struct Gain(pub f32);
 impl Filter for Gain {
     fn run(&mut self) {}
+    fn order(&self) -> usize {
+        1
+    }
 }
 #[slot]
 static FILTER: dyn Filter = Gain(1.0);
 
-fn main() {}
+fn main() {
+    println!("{}", FILTER.order());
+    FILTER.bind(&hotcall::pin());
+    FILTER.get(&hotcall::pin());
+}

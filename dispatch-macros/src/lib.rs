@@ -15,7 +15,22 @@ mod sources;
 
 /// Makes a trait one that slots can hold. The trait itself stays as it is.
 ///
-/// See the crate `hotcall` for what may stand in it.
+/// It may be any trait that has trait objects. Methods with `&self` are called on the slot itself, as patched calls, where
+/// they lend nothing; with `&mut self` on `SLOT.lock()`; what lends on `SLOT.bind(&guard)` and on locks. All that cannot be
+/// dispatched is called on the trait object: `SLOT.get(&guard)`, locks, `Instance`, `Instance::into_box`.
+///
+/// ```ignore
+/// #[hotcall::dispatch]
+/// pub trait Plan: Debug + Display + Send + Sync {
+///     fn rows(&self) -> u64;                  // PLAN.rows()
+///     fn name(&self) -> &str;                 // PLAN.bind(&guard).name()
+///     fn refresh(&mut self);                  // then PLAN.lock() is how the slot is used
+///     fn finish(self: Box<Self>) -> u64;      // instance.into_box()?.finish()
+/// }
+/// ```
+///
+/// `docs/FORMS.md` lists every form, each with its test. Its one argument is `crate = path`, where hotcall is re-exported.
+/// Methods may be marked `#[chain(..)]`: see `hotcall::Chain`. An `#[async_trait]` may stand above or below it.
 #[proc_macro_attribute]
 pub fn dispatch(arguments: TokenStream, item: TokenStream) -> TokenStream {
     dispatch::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
@@ -38,8 +53,10 @@ pub fn export(input: TokenStream) -> TokenStream {
 
 /// Makes a trait of another crate, unchanged, one that slots can hold.
 ///
-/// The trait's methods are listed as their crate declares them; those left out are the trait's own. `dyn Log` is then the
-/// type of slots, and the static implements the foreign trait:
+/// The trait's methods are listed as their crate declares them. Those left out are the trait's own on the slot, whatever an
+/// implementor has in their place: that is called on `SLOT.get(&guard)`. `dyn Log` is then the type of slots, and the static
+/// implements the foreign trait, where every listed method takes `&self` and lends nothing; else it has the methods, as for
+/// a trait with `#[dispatch]`:
 ///
 /// ```ignore
 /// hotcall::foreign! {
@@ -54,7 +71,8 @@ pub fn export(input: TokenStream) -> TokenStream {
 /// log::set_logger(&LOGGER)?;
 /// ```
 ///
-/// The local name is the last part of the path, or the one after `as`: `trait log::Log as Logging { .. }`.
+/// The local name is the last part of the path, or the one after `as`: `trait log::Log as Logging { .. }`. Supertraits that matter
+/// here follow a colon: `trait engine::Plan: Debug + Display { .. }`.
 #[proc_macro]
 pub fn foreign(input: TokenStream) -> TokenStream {
     foreign::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

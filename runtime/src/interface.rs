@@ -129,6 +129,19 @@ unsafe impl<T: Send + Sync> Crosses<SharedAccess> for T {}
 // SAFETY: it may be used from any thread, one at a time.
 unsafe impl<T: Send> Crosses<SoleAccess> for T {}
 
+/// What an access of `A` gives may be used from several threads at a time: what is shared is `Sync` whatever the interface
+/// says, for a slot takes nothing else; and what a lock gives is where the interface is.
+///
+/// # Safety
+///
+/// Only hotcall implements it.
+pub unsafe trait Lent<A> {}
+
+// SAFETY: see above.
+unsafe impl<I: ?Sized> Lent<SharedAccess> for I {}
+// SAFETY: implementors of a `Sync` interface are `Sync`.
+unsafe impl<I: ?Sized + Sync> Lent<SoleAccess> for I {}
+
 /// An interface without `&mut self`: everybody shares what a slot of it holds, and calls it plainly.
 ///
 /// # Safety

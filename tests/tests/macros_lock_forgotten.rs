@@ -33,6 +33,9 @@ fn a_lock_that_is_never_given_back() {
     assert!(format!("{LINE:?}").contains("LINE"));
     // Replacing goes on, alone and in a batch.
     drop(LINE.replace(Delay(1.0)).unwrap());
-    drop(hotcall::batch(|batch| drop(batch.replace(&LINE, Delay(2.0)))).unwrap());
+    let replaced = hotcall::batch(|batch| {
+        batch.replace(&LINE, Delay(2.0));
+    });
+    drop(replaced.unwrap());
     assert!(LINE.target().type_name().ends_with("Delay"));
 }

@@ -373,7 +373,7 @@ fn handles_lend_under_a_guard() {
     let line = handle.get_mut(&guard);
     line.process(&mut []);
     let name = line.name();
-    drop(std::thread::spawn(move || drop(remote.replace(Delay::named("second")).unwrap())).join().unwrap());
+    std::thread::spawn(move || drop(remote.replace(Delay::named("second")).unwrap())).join().unwrap();
     assert_eq!((name, DROPPED.load(Ordering::SeqCst)), ("first30", 0));
     assert_eq!(handle.get_mut(&guard).name(), "second");
     drop(guard);

@@ -67,7 +67,6 @@ impl Context<'_> {
     /// What a slot has: the trait, where every method can be called plainly; and those methods that can be, where that is
     /// not so, and where their names are a slot's own.
     fn of_slot(&self) -> TokenStream {
-        let rt = &self.rt;
         let predicates = &self.of.predicates;
         let (definition, target) = (self.definition(), self.slot_type());
         let definition_predicates = self.definition_predicates();

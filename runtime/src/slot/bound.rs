@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 
 use super::{Definition, SlotCore, backend};
-use crate::interface::{Code, Interface};
+use crate::interface::{Code, Interface, Lent};
 use crate::quiesce::section;
 
 /// Whoever has it shares the implementor with others.
@@ -25,8 +25,14 @@ pub enum SoleAccess {}
 /// 3. Where `K` is [`SharedAccess`], nobody has what the slot holds by `&mut`.
 pub struct Within<'g, D: Definition, K> {
     core: backend::BoundCore<'g>,
-    kind: PhantomData<fn() -> (D, K)>,
+    kind: PhantomData<(fn() -> (D, K), *const ())>,
 }
+
+// SAFETY: who has it by value, or by `&mut`, has what the slot holds as it would have a reference or a box of it, and that is
+// `Send`.
+unsafe impl<D: Definition, K> Send for Within<'_, D, K> {}
+// SAFETY: calls of `&self` methods through it may come from several threads where `Lent` says so.
+unsafe impl<D: Definition<Interface: Lent<K>>, K> Sync for Within<'_, D, K> {}
 
 impl<'g, D: Definition, K> Within<'g, D, K> {
     /// The caller sees to the invariants.

@@ -11,7 +11,7 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use crate::instance::Instance;
-use crate::interface::{Interface, Shared, Stubs, Table};
+use crate::interface::{Interface, Lent, Shared, Stubs, Table};
 use crate::quiesce::{Guard, Section, SlowSection};
 
 #[cfg(patched)]
@@ -290,10 +290,11 @@ impl<I: ?Sized + Interface> Deref for Held<'_, I> {
     }
 }
 
-// SAFETY: slots hold `Send + Sync` implementors; the lifetime is that of a guard, or of a closure's argument.
-unsafe impl<I: ?Sized + Interface> Send for Held<'_, I> {}
+// SAFETY: a reference to an implementor that may be used from several threads (`Lent`); the lifetime is that of a guard, or of a
+// closure's argument.
+unsafe impl<I: ?Sized + Interface + Lent<I::Access>> Send for Held<'_, I> {}
 // SAFETY: as above.
-unsafe impl<I: ?Sized + Interface> Sync for Held<'_, I> {}
+unsafe impl<I: ?Sized + Interface + Lent<I::Access>> Sync for Held<'_, I> {}
 
 impl<I: ?Sized + Interface> fmt::Debug for Held<'_, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

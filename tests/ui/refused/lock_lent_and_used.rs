@@ -26,4 +26,9 @@ fn main() {
     println!("{name}");
     std::thread::spawn(move || lender.touch());
     println!("{}", LENDER.read().name());
+    let lender = LENDER.lock();
+    let shared = &*lender;
+    std::thread::scope(|scope| {
+        scope.spawn(|| shared.name().len());
+    });
 }

@@ -1,0 +1,89 @@
+//! Traits of other crates with `&mut self`, with results that borrow, and with supertraits.
+#![forbid(unsafe_code)]
+#![allow(missing_docs)]
+
+use hotcall::{Patched, foreign, pin, slot};
+
+/// Another crate, as far as a module can be one.
+pub mod decoder {
+    use std::fmt::{Debug, Display};
+
+    pub trait Decoder: Send {
+        fn decode(&mut self, packet: &[u8]) -> Result<&[u8], String>;
+        fn reset(&mut self);
+        fn name(&self) -> &str {
+            "unnamed"
+        }
+    }
+    pub trait Provider: Debug + Display + Send + Sync {
+        fn name(&self) -> &str;
+        fn columns(&self) -> usize;
+    }
+}
+
+foreign! {
+    trait decoder::Decoder {
+        fn decode(&mut self, packet: &[u8]) -> Result<&[u8], String>;
+        fn reset(&mut self);
+        fn name(&self) -> &str;
+    }
+    trait decoder::Provider: Debug + Display {
+        fn name(&self) -> &str;
+        fn columns(&self) -> usize;
+    }
+}
+
+#[derive(Debug)]
+struct Xor(u8, Vec<u8>);
+impl Xor {
+    const fn new(key: u8) -> Self {
+        Self(key, Vec::new())
+    }
+}
+impl decoder::Decoder for Xor {
+    fn decode(&mut self, packet: &[u8]) -> Result<&[u8], String> {
+        self.1 = packet.iter().map(|byte| byte ^ self.0).collect();
+        Ok(&self.1)
+    }
+    fn reset(&mut self) {
+        self.1.clear();
+    }
+    fn name(&self) -> &str {
+        "xor"
+    }
+}
+impl std::fmt::Display for Xor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "xor {}", self.0)
+    }
+}
+impl decoder::Provider for Xor {
+    fn name(&self) -> &str {
+        "provider"
+    }
+    fn columns(&self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+#[slot]
+static DECODER: dyn Decoder = Xor::new(1);
+#[slot]
+static PROVIDER: dyn Provider = Xor::new(2);
+
+#[test]
+fn through_locks_guards_and_handles() {
+    let mut decoder = DECODER.lock();
+    assert_eq!(decoder.decode(&[1, 2]).unwrap(), [0, 3]);
+    decoder.reset();
+    assert_eq!(decoder.name(), "xor");
+    drop(decoder);
+    let mut handle: Patched<dyn Decoder> = Patched::new(Xor::new(4));
+    handle.reset();
+    let guard = pin();
+    assert_eq!(handle.get_mut(&guard).decode(&[4]).unwrap(), [0]);
+
+    drop(PROVIDER.replace(Xor::new(7)).unwrap());
+    assert_eq!((PROVIDER.columns(), PROVIDER.to_string()), (7, "xor 7".into()));
+    assert_eq!((PROVIDER.bind(&guard).name(), PROVIDER.get(&guard).name()), ("provider", "provider"));
+}

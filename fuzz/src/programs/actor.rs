@@ -131,7 +131,7 @@ pub fn serve(at: &At<'_>, level: &mut dyn Level) {
 }
 
 /// A planned panic ends here, or one frame further out. Any other one is a finding, or none of ours.
-fn framed(work: impl FnOnce()) {
+pub fn framed(work: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
         judge(payload);
     }
@@ -155,7 +155,12 @@ fn judge(payload: Box<dyn Any + Send>) {
 fn live(actor: &Actor, port: Port<'_>) {
     while !actor.ending.get() {
         let at = At { actor, port };
-        framed(|| serve(&at, &mut Bottom));
+        // Further out than this nothing passes.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| serve(&at, &mut Bottom)))
+            && !payload.is::<Planned>()
+        {
+            judge(payload);
+        }
     }
     // In the order in which they were made, so not the reverse.
     let guards = std::mem::take(&mut *actor.guards.borrow_mut());

@@ -185,7 +185,7 @@ pub fn edit(at: &At<'_>, level: &mut dyn Level, cell: &Arc<ChainCell>) {
         }
         None => {}
     }
-    let list: Vec<Entry> = lock(&cell.list).iter().map(|id| Entry { id: *id, fresh: false }).collect();
+    let list: Vec<Entry> = cell.list().into_iter().map(|id| Entry { id, fresh: false }).collect();
     let mut added = Vec::new();
     let mut planned = (Vec::new(), Vec::new());
     let edited = {
@@ -214,7 +214,7 @@ pub fn edit(at: &At<'_>, level: &mut dyn Level, cell: &Arc<ChainCell>) {
                 ledger::report(format!("{} elements left a chain by an edit that took out {}", elements.len(), gone.len()));
             }
             list.iter().for_each(|entry| ledger::put(entry.id, Place::Installed));
-            *lock(&cell.list) = list.iter().map(|entry| entry.id).collect();
+            cell.change(|old| *old = list.iter().map(|entry| entry.id).collect());
             gone.iter().for_each(|id| ledger::put(*id, Place::Retired));
             world.keep(Pending::Elements(elements, gone));
         }

@@ -256,10 +256,10 @@ fn end(mut actors: Vec<Handle>, world: &World, program: &Program) {
         }
     }
     hotcall::force_pinned_sections(false);
-    quietly(|| lock(&world.pending).drain(..).collect::<Vec<_>>());
-    quietly(|| lock(&world.instances).drain(..).collect::<Vec<_>>());
-    quietly(|| lock(&world.batches).drain(..).collect::<Vec<_>>());
-    quietly(|| lock(&world.chains).drain(..).collect::<Vec<_>>());
+    one_by_one(&world.pending);
+    one_by_one(&world.instances);
+    one_by_one(&world.batches);
+    one_by_one(&world.chains);
     let handles: Vec<_> = lock(&world.handles).drain(..).flatten().collect();
     for (handle, cell) in handles {
         ledger::put(cell.id.load(std::sync::atomic::Ordering::SeqCst), Place::Owned);
@@ -286,7 +286,13 @@ fn end(mut actors: Vec<Handle>, world: &World, program: &Program) {
     }
 }
 
-/// Destructors that panic do so one after another.
+/// Of two destructors that panic in one `Vec`, the second would abort.
+fn one_by_one<T>(all: &Mutex<Vec<T>>) {
+    let all = std::mem::take(&mut *lock(all));
+    all.into_iter().for_each(|one| quietly(|| one));
+}
+
+/// A destructor may panic.
 fn quietly<T>(work: impl FnOnce() -> T) {
     let work = std::panic::AssertUnwindSafe(|| drop(work()));
     if let Err(payload) = std::panic::catch_unwind(work)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hotcall::{Batch, Instance, Interface, Patched, Retired};
 
-use super::actor::{At, Planned, serve};
+use super::actor::{self, At, Planned, serve};
 use super::edits::{self, Bottom, Building, Level};
 use super::instance::{FUNCTION, Poisoned, SLOTS, Step, answer, answer_of, with_slot};
 use super::ledger::{self, Open, Place, lock};
@@ -179,7 +179,8 @@ fn hand_over(at: &At<'_>, slot: usize, b: u8) {
     let world = &*at.actor.world;
     let refused = lock(&world.writer).is_some();
     let before = lock(&world.slots)[slot];
-    let (value, id) = make(b);
+    let mut id = ledger::DEFAULT;
+    let new = &mut id;
     let made = {
         let mut writer = Writer(world, false);
         let writer = &mut writer;
@@ -192,6 +193,9 @@ fn hand_over(at: &At<'_>, slot: usize, b: u8) {
             writer.1 = true;
             serve(at, &mut Bottom);
             expect("the old one", answer(6, before), old.peek(6));
+            // Not before: a value that panics as it is dropped is not to be among what unwinds.
+            let (value, made) = make(b);
+            *new = made;
             value
         }))
     };
@@ -231,7 +235,7 @@ fn pin(at: &At<'_>, slot: usize, b: u8) {
             expect("what is bound", answer(2, now), parked(at, 0, || bound.run(2, at)));
         }
     });
-    let ids = lock(&cell.list).clone();
+    let ids = cell.list();
     expect("a bound chain", answer_of(4, ids), of_chain.peek(4));
 }
 
@@ -256,13 +260,16 @@ pub fn chain_of(world: &World, a: u8) -> Arc<ChainCell> {
 
 fn call_chain(at: &At<'_>, a: u8, b: u8) {
     let cell = chain_of(&at.actor.world, a);
-    let ids = lock(&cell.list).clone();
+    let ids = cell.list();
     let element = if ids.is_empty() { 0 } else { b % ids.len() as u8 };
-    let right = answer_of(u64::from(b), ids);
-    // The list that it ran is the one at its beginning.
-    let seen = parked(at, element, || cell.chain.run(u64::from(b), at));
-    expect("a chain", right, seen);
-    let ids = lock(&cell.list).clone();
+    let (x, changes) = (u64::from(b), cell.changes());
+    let seen = parked(at, element, || cell.chain.run(x, at));
+    // One of the lists that it had during the call, as a whole.
+    let lists = cell.since(changes);
+    if !lists.iter().any(|list| answer_of(x, list.iter().copied()) == seen) {
+        ledger::report(format!("a chain that was one of {lists:?} answers {seen:#x}"));
+    }
+    let ids = cell.list();
     expect("a chain", answer_of(9, ids), cell.chain.peek(9));
 }
 
@@ -273,7 +280,7 @@ fn chain(world: &World, at: &At<'_>, a: u8, b: u8) {
     if editor.is_some_and(|thread| thread != at.actor.thread) {
         return;
     }
-    let len = lock(&cell.list).len();
+    let len = cell.list().len();
     let index = usize::from(a >> 2) % (len + 1);
     let other = usize::from(b >> 4) % (len + 1);
     match b % 8 {
@@ -284,14 +291,14 @@ fn chain(world: &World, at: &At<'_>, a: u8, b: u8) {
                 Ok(()) => {
                     ledger::put(id, Place::Installed);
                     let place = if b & 1 == 0 { len } else { index };
-                    lock(&cell.list).insert(place, id);
+                    cell.change(|list| list.insert(place, id));
                 }
                 Err(error) => refused(editor.is_none(), &error),
             }
         }
         3 | 4 => match cell.chain.remove(index) {
             Ok(retired) => {
-                let id = lock(&cell.list).remove(index);
+                let id = cell.change(|list| list.remove(index));
                 dispose(world, retired, id, b >> 3);
             }
             Err(error) => refused(editor.is_none() && index < len, &error),
@@ -301,19 +308,19 @@ fn chain(world: &World, at: &At<'_>, a: u8, b: u8) {
             match cell.chain.replace(index, value) {
                 Ok(retired) => {
                     ledger::put(id, Place::Installed);
-                    let old = std::mem::replace(&mut lock(&cell.list)[index], id);
+                    let old = cell.change(|list| std::mem::replace(&mut list[index], id));
                     dispose(world, retired, old, b >> 3);
                 }
                 Err(error) => refused(editor.is_none() && index < len, &error),
             }
         }
         6 => match cell.chain.swap(index, other) {
-            Ok(()) => lock(&cell.list).swap(index, other),
+            Ok(()) => cell.change(|list| list.swap(index, other)),
             Err(error) => refused(editor.is_none() && index < len && other < len, &error),
         },
         7 => match cell.chain.clear() {
             Ok(gone) => {
-                let ids = std::mem::take(&mut *lock(&cell.list));
+                let ids = cell.change(std::mem::take);
                 ids.iter().for_each(|id| ledger::put(*id, Place::Retired));
                 world.keep(Pending::Elements(gone, ids));
             }
@@ -344,7 +351,7 @@ fn new_chain(world: &World, a: u8, b: u8) {
         Err(error) => return ledger::report(format!("a chain was not made: {error}")),
     };
     ids.iter().for_each(|id| ledger::put(*id, Place::Installed));
-    let cell = Arc::new(ChainCell { list: ids.into(), editor: None.into(), chain });
+    let cell = Arc::new(ChainCell::new(chain, ids));
     let mut chains = lock(&world.chains);
     let index = usize::from(a) % chains.len();
     let old = std::mem::replace(&mut chains[index], cell);
@@ -375,16 +382,19 @@ fn pending(world: &World, a: u8, b: u8) {
         }
         (_, Pending::One(retired, id)) => wait(world, retired, id),
         (2, Pending::Elements(gone, ids)) => {
-            gone.into_vec().into_iter().zip(ids).for_each(|(retired, id)| world.keep(Pending::One(retired, id)));
+            for (retired, id) in gone.into_vec().into_iter().zip(ids) {
+                actor::framed(|| world.keep(Pending::One(retired, id)));
+            }
         }
         (_, Pending::Elements(gone, ids)) => {
             if !outside && !gone.is_drained() {
                 return world.keep(Pending::Elements(gone, ids));
             }
             match gone.wait() {
+                // One by one: of two that panic as they are dropped, the second would abort.
                 Ok(instances) => instances.into_iter().zip(ids).for_each(|(instance, id)| {
                     had_back(&instance, id);
-                    world.keep_instance(instance, id);
+                    actor::framed(|| world.keep_instance(instance, id));
                 }),
                 Err(_) => ledger::report("nobody is inside, and a wait for elements is refused"),
             }

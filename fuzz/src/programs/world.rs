@@ -24,10 +24,40 @@ pub struct Settings {
 /// A chain and what is in it.
 #[derive(Default)]
 pub struct ChainCell {
-    pub list: Mutex<Vec<usize>>,
+    list: Mutex<Vec<usize>>,
+    /// All lists that it once had.
+    history: Mutex<Vec<Vec<usize>>>,
     /// The thread that edits it.
     pub editor: Mutex<Option<usize>>,
     pub chain: Chain<dyn Step>,
+}
+
+impl ChainCell {
+    pub fn new(chain: Chain<dyn Step>, ids: Vec<usize>) -> Self {
+        Self { list: ids.into(), history: Mutex::default(), editor: Mutex::default(), chain }
+    }
+
+    pub fn list(&self) -> Vec<usize> {
+        lock(&self.list).clone()
+    }
+
+    pub fn change<R>(&self, change: impl FnOnce(&mut Vec<usize>) -> R) -> R {
+        let mut list = lock(&self.list);
+        lock(&self.history).push(list.clone());
+        change(&mut list)
+    }
+
+    /// How often it has changed.
+    pub fn changes(&self) -> usize {
+        lock(&self.history).len()
+    }
+
+    /// The list that it has, and those that it had after so many changes.
+    pub fn since(&self, changes: usize) -> Vec<Vec<usize>> {
+        let mut lists = lock(&self.history)[changes..].to_vec();
+        lists.push(self.list());
+        lists
+    }
 }
 
 impl Drop for ChainCell {

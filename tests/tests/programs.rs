@@ -48,18 +48,15 @@ fn outcome(program: &Program, settings: Settings) -> i32 {
 }
 
 /// Runs a program in a process of its own.
-fn apart(test: &str, program: &Program, sabotage: Option<&str>) -> (ExitStatus, String) {
+fn apart(test: &str, program: &Program) -> (ExitStatus, String) {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.args(["--exact", test, "--nocapture"]).env(PROGRAM, program.to_hex()).stdin(Stdio::null());
-    if let Some(sabotage) = sabotage {
-        command.env("HOTCALL_SABOTAGE", sabotage);
-    }
     let output = command.output().expect("a child can be started");
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// A shorter program that fails as well.
-fn shortest(test: &str, program: Program, sabotage: Option<&str>) -> Program {
+fn shortest(program: Program, fails: impl Fn(&Program) -> bool) -> Program {
     let mut best = program;
     let mut chunk = best.0.len().div_ceil(2);
     while chunk > 0 {
@@ -67,10 +64,10 @@ fn shortest(test: &str, program: Program, sabotage: Option<&str>) -> Program {
         while at < best.0.len() {
             let mut fewer = best.clone();
             fewer.0.drain(at..(at + chunk).min(best.0.len()));
-            if apart(test, &fewer, sabotage).0.success() {
-                at += chunk;
-            } else {
+            if fails(&fewer) {
                 best = fewer;
+            } else {
+                at += chunk;
             }
         }
         chunk /= 2;
@@ -88,6 +85,94 @@ fn asked() -> Option<Program> {
 fn one() {
     if let Some(program) = asked() {
         std::process::exit(outcome(&program, settings()));
+    }
+}
+
+/// What hotcall is kept from, and how it is taken out: a mechanism that is switched off, or an exchange of edits, which the
+/// compiler refuses.
+struct Hole {
+    name: &'static str,
+    sabotage: Option<&'static str>,
+    exchange: bool,
+    /// The program that finds it.
+    seed: u64,
+}
+
+const HOLES: [Hole; 2] = [
+    Hole { name: "edits are exchanged", sabotage: None, exchange: true, seed: 0 },
+    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, seed: 0 },
+];
+
+const HOLE: &str = "HOTCALL_PROGRAMS_HOLE";
+
+/// In a child, that has the hole.
+fn settings_of(hole: &Hole, patience: Duration) -> Settings {
+    assert_eq!(negative::sabotaged(), hole.sabotage);
+    let exchange = hole.exchange.then_some(hotcall::Edit::__exchange as fn(&mut _, &mut _));
+    Settings { exchange, patience, ..settings() }
+}
+
+fn child_with(hole: usize, test: &str, more: Option<(&str, String)>) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", test, "--nocapture"]).env(HOLE, hole.to_string()).stdin(Stdio::null());
+    if let Some(sabotage) = HOLES[hole].sabotage {
+        command.env("HOTCALL_SABOTAGE", sabotage);
+    }
+    if let Some((variable, value)) = more {
+        command.env(variable, value);
+    }
+    command
+}
+
+/// Each is found by a program that is known to find it. Nothing is found by the same program where there is no hole.
+#[test]
+fn planted_holes_are_found() {
+    if let Some(hole) = number(HOLE) {
+        let hole = &HOLES[hole as usize];
+        let program = asked().unwrap_or_else(|| Program::from_seed(hole.seed, OPS));
+        // Long enough for whatever is freed: nothing is waited for once it has been found.
+        std::process::exit(outcome(&program, settings_of(hole, Duration::from_secs(20))));
+    }
+    for (number, hole) in HOLES.iter().enumerate() {
+        assert!(apart("one", &Program::from_seed(hole.seed, OPS)).0.success(), "{} without it", hole.name);
+        let output = child_with(number, "planted_holes_are_found", None).output().expect("a child can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        println!("{}: seed {}, {}: {said}", hole.name, hole.seed, output.status);
+        assert!(!output.status.success(), "not found. Another seed: `{SEARCH}`");
+    }
+}
+
+const SEARCH: &str = "cargo test -p hotcall-tests --test programs search -- --ignored --nocapture";
+
+/// How long the search takes for each: see `SEARCH`.
+#[test]
+#[ignore = "a search of a minute at most for each"]
+fn search_for_planted_holes() {
+    if let Some(hole) = number(HOLE) {
+        let settings = settings_of(&HOLES[hole as usize], Duration::from_millis(2));
+        for seed in number("HOTCALL_PROGRAMS_SEED").unwrap_or(0).. {
+            println!("seed {seed}");
+            let code = outcome(&Program::from_seed(seed, OPS), settings);
+            if code != 0 {
+                std::process::exit(code);
+            }
+        }
+    }
+    for (index, hole) in HOLES.iter().enumerate() {
+        let begun = Instant::now();
+        let output = child_with(index, "search_for_planted_holes", None).arg("--ignored").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let seed: Option<u64> = said.lines().rev().find_map(|line| line.strip_prefix("seed ")?.parse().ok());
+        let seed = seed.expect("a child says what it runs");
+        println!("{}: seed {seed} after {:.1?}, {}", hole.name, begun.elapsed(), output.status);
+        println!("{}", String::from_utf8_lossy(&output.stderr).trim());
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        let fails = |program: &Program| {
+            let asked = Some((PROGRAM, program.to_hex()));
+            !child_with(index, "planted_holes_are_found", asked).output().unwrap().status.success()
+        };
+        let short = shortest(Program::from_seed(seed, OPS), fails);
+        println!("HOTCALL_PROGRAM={}\n{:#?}", short.to_hex(), short.0);
     }
 }
 
@@ -125,10 +210,10 @@ fn random_programs() {
     let program = Program::from_seed(seed, OPS);
     let errors = String::from_utf8_lossy(&output.stderr);
     eprintln!("seed {seed}: {} {errors}", output.status);
-    if apart("one", &program, None).0.success() {
+    if apart("one", &program).0.success() {
         panic!("seed {seed} fails after others, from {first} on");
     }
-    let short = shortest("one", program, None);
-    let (status, errors) = apart("one", &short, None);
+    let short = shortest(program, |program| !apart("one", program).0.success());
+    let (status, errors) = apart("one", &short);
     panic!("seed {seed}, HOTCALL_PROGRAM={}\n{:#?}\n{status}: {errors}", short.to_hex(), short.0);
 }

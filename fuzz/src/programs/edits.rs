@@ -17,12 +17,10 @@ pub trait Level {
     fn step(&mut self, _what: u8, _a: u8, _b: u8) -> bool {
         false
     }
-    /// The two innermost ones.
-    fn two(&mut self) -> Option<(&mut Edit<dyn Step>, &mut Edit<dyn Step>)> {
-        None
-    }
-    /// For [`Level::two`].
-    fn raw(&mut self) -> Option<&mut Edit<dyn Step>> {
+    /// The two innermost edits change places, and what is known of them does: for a hole that is planted.
+    fn exchange(&mut self, _exchange: Exchange) {}
+    /// For [`Level::exchange`].
+    fn parts(&mut self) -> Option<(&mut Edit<dyn Step>, &mut Known)> {
         None
     }
     /// The innermost `hotcall::batch`.
@@ -56,10 +54,19 @@ struct Entry {
 /// Inside an edit: the list, as it is to be.
 struct Editing<'a> {
     edit: &'a mut Edit<dyn Step>,
+    known: Known,
+}
+
+/// What is known of an edit.
+#[derive(Default)]
+pub struct Known {
     list: Vec<Entry>,
     gone: Vec<usize>,
     added: Vec<usize>,
 }
+
+/// Two edits change places.
+pub type Exchange = fn(&mut Edit<dyn Step>, &mut Edit<dyn Step>);
 
 struct Nested<'a, 'b> {
     editing: Editing<'a>,
@@ -71,11 +78,14 @@ impl Level for Nested<'_, '_> {
         self.editing.step(what, a, b);
         true
     }
-    fn two(&mut self) -> Option<(&mut Edit<dyn Step>, &mut Edit<dyn Step>)> {
-        Some((self.editing.edit, self.up.raw()?))
+    fn exchange(&mut self, exchange: Exchange) {
+        if let Some((outer, known)) = self.up.parts() {
+            exchange(self.editing.edit, outer);
+            std::mem::swap(&mut self.editing.known, known);
+        }
     }
-    fn raw(&mut self) -> Option<&mut Edit<dyn Step>> {
-        Some(self.editing.edit)
+    fn parts(&mut self) -> Option<(&mut Edit<dyn Step>, &mut Known)> {
+        Some((self.editing.edit, &mut self.editing.known))
     }
     fn batch(&mut self) -> Option<(&mut hotcall::Batch, &mut Vec<(usize, usize)>)> {
         self.up.batch()
@@ -94,7 +104,7 @@ impl Editing<'_> {
 
     /// One operation on the list.
     fn step(&mut self, what: u8, a: u8, ending: u8) {
-        let len = self.list.len();
+        let len = self.known.list.len();
         if self.edit.len() != len {
             ledger::report(format!("an edit of {len} elements has {}", self.edit.len()));
             return;
@@ -104,45 +114,45 @@ impl Editing<'_> {
         match what % 10 {
             0 | 1 if len < 8 => {
                 let (value, id) = make(ending);
-                self.added.push(id);
-                self.list.push(Entry { id, fresh: true });
+                self.known.added.push(id);
+                self.known.list.push(Entry { id, fresh: true });
                 self.edit.push(value);
             }
             2 if len < 8 => {
                 let (value, id) = make(ending);
-                self.added.push(id);
-                self.list.insert(at, Entry { id, fresh: true });
+                self.known.added.push(id);
+                self.known.list.insert(at, Entry { id, fresh: true });
                 self.edit.insert(at, value);
             }
             3 if len > 0 => {
-                let entry = self.list.remove(at);
-                Self::leave(&mut self.gone, [entry]);
+                let entry = self.known.list.remove(at);
+                Self::leave(&mut self.known.gone, [entry]);
                 // Its destructor may panic; it is out of the list then.
                 self.edit.remove(at);
             }
             4 if len > 0 => {
                 let (value, id) = make(ending);
-                self.added.push(id);
-                let entry = std::mem::replace(&mut self.list[at], Entry { id, fresh: true });
-                Self::leave(&mut self.gone, [entry]);
+                self.known.added.push(id);
+                let entry = std::mem::replace(&mut self.known.list[at], Entry { id, fresh: true });
+                Self::leave(&mut self.known.gone, [entry]);
                 self.edit.replace(at, value);
             }
             5 if len > 0 => {
-                self.list.swap(at, to);
+                self.known.list.swap(at, to);
                 self.edit.swap(at, to);
             }
             6 if len > 0 => {
-                let entry = self.list.remove(at);
-                self.list.insert(to, entry);
+                let entry = self.known.list.remove(at);
+                self.known.list.insert(to, entry);
                 self.edit.shift(at, to);
             }
             7 => {
-                self.list.reverse();
+                self.known.list.reverse();
                 self.edit.reverse();
             }
             8 => {
-                let all = std::mem::take(&mut self.list);
-                Self::leave(&mut self.gone, all);
+                let all = std::mem::take(&mut self.known.list);
+                Self::leave(&mut self.known.gone, all);
                 self.edit.clear();
             }
             9 => self.out_of_range(a, len),
@@ -196,14 +206,14 @@ pub fn edit(at: &At<'_>, level: &mut dyn Level, cell: &Arc<ChainCell>) {
                 struct Tells<'a, 'b, 'c>(Nested<'a, 'b>, &'c mut Vec<usize>);
                 impl Drop for Tells<'_, '_, '_> {
                     fn drop(&mut self) {
-                        self.1.append(&mut self.0.editing.added);
+                        self.1.append(&mut self.0.editing.known.added);
                     }
                 }
-                let editing = Editing { edit, list, gone: Vec::new(), added: Vec::new() };
+                let editing = Editing { edit, known: Known { list, ..Known::default() } };
                 let mut nested = Tells(Nested { editing, up: level }, added);
                 serve(at, &mut nested.0);
-                let editing = &mut nested.0.editing;
-                *planned = (std::mem::take(&mut editing.list), std::mem::take(&mut editing.gone));
+                let known = &mut nested.0.editing.known;
+                *planned = (std::mem::take(&mut known.list), std::mem::take(&mut known.gone));
             })
         }))
     };

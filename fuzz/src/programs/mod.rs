@@ -118,6 +118,11 @@ pub struct Op {
 }
 
 impl Op {
+    /// A call instead, with the same arguments. It is the first of [`WHATS`].
+    fn as_call(self) -> Self {
+        Self { what: 0, ..self }
+    }
+
     /// What it does.
     pub fn what(self) -> What {
         let total: usize = WHATS.iter().map(|(_, often)| often).sum();
@@ -150,15 +155,25 @@ impl Program {
     }
 
     /// The program of this number.
-    pub fn from_seed(seed: u64, ops: usize) -> Self {
+    ///
+    /// Each leaves about half of the kinds of operations out, another half each time, and some are short: what needs few kinds, close together, is
+    /// found sooner so (swarm testing: Groce and others, 2012).
+    pub fn from_seed(seed: u64, most: usize) -> Self {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d;
         let mut next = || {
             state ^= state >> 12;
             state ^= state << 25;
             state ^= state >> 27;
-            (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
         };
-        Self::from_bytes(&(0..ops * 4).map(|_| next()).collect::<Vec<_>>())
+        let kept: Vec<bool> = WHATS.iter().map(|(what, _)| next() & 1 == 0 || *what == What::Leave).collect();
+        let is_kept = |op: &Op| WHATS.iter().zip(&kept).any(|((what, _), kept)| *what == op.what() && *kept);
+        let count = most / 4 + next() as usize % (most * 3 / 4 + 1);
+        let drawn = std::iter::repeat_with(|| {
+            let [who, what, a, b, ..] = next().to_le_bytes();
+            Op { who, what, a, b }
+        });
+        Self(drawn.filter(is_kept).take(count).collect())
     }
 
     /// As [`Self::from_hex`] reads it.
@@ -214,7 +229,14 @@ pub fn run(program: &Program, settings: Settings) -> Result<(), Finding> {
         let order: Vec<_> = (which..actors.len()).chain(0..which).collect();
         let Some(which) = order.into_iter().find(|which| of_writer(&actors[*which])) else { break };
         match op.what() {
-            What::Spawn if actors.len() < COROUTINES + THREADS => actors.push(thread()),
+            What::Spawn if actors.len() < COROUTINES + THREADS => {
+                let mut born = thread();
+                // Half of them are born to call.
+                if op.b % 2 == 0 && writer.is_none() {
+                    born.order(op.as_call());
+                }
+                actors.push(born);
+            }
             What::End | What::Unwind if which >= COROUTINES && writer.is_none() => actors.remove(which).end(),
             What::Unwind if which < COROUTINES => {
                 let new = if settings.no_coroutines { thread() } else { Handle::coroutine(&world) };

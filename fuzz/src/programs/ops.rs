@@ -37,8 +37,8 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, op: Op) {
             }
         }
         What::Exchange => {
-            if let (Some(exchange), Some((inner, outer))) = (world.settings.exchange, level.two()) {
-                exchange(inner, outer);
+            if let Some(exchange) = world.settings.exchange {
+                level.exchange(exchange);
             }
         }
         What::NewChain => new_chain(world, op.a, op.b),
@@ -50,7 +50,10 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, op: Op) {
         What::Function => function(at, op.a, op.b),
         What::Panic => resume_unwind(Box::new(Planned(op.a % 3 + 1))),
         What::Settle => settle(world),
-        What::Force => hotcall::force_pinned_sections(op.a % 2 == 0),
+        What::Force => {
+            peek(world, slot);
+            hotcall::force_pinned_sections(op.b % 4 != 0);
+        }
         // For the program's own thread.
         What::Leave | What::Spawn | What::End | What::Unwind => {}
     }

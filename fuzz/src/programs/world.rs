@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hotcall::{Batch, Chain, Edit, Instance, Patched, Remote, Retired, RetiredBatch, RetiredElements};
+use hotcall::{Batch, Chain, Instance, Patched, Remote, Retired, RetiredBatch, RetiredElements};
 
+use super::edits::Exchange;
 use super::instance::{Poisoned, SLOTS, Step};
 use super::ledger::{self, DEFAULT, Ending, Open, Place, lock};
 
@@ -14,7 +15,7 @@ use super::ledger::{self, DEFAULT, Ending, Open, Place, lock};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// A hole: two edits change places, as if they could be moved.
-    pub exchange: Option<fn(&mut Edit<dyn Step>, &mut Edit<dyn Step>)>,
+    pub exchange: Option<Exchange>,
     /// How long a program stands still, where something could be freed that must not be.
     pub patience: Duration,
     /// Threads in place of coroutines, for what does not know other stacks.

@@ -22,9 +22,9 @@ use hotcall_tests::negative;
 use programs::{Program, Settings, run};
 
 /// Operations of a program.
-const OPS: usize = 120;
+const OPS: usize = 80;
 /// How many are run where nobody asks for more.
-const FEW: u64 = 600;
+const FEW: u64 = 1_000;
 
 const PROGRAM: &str = "HOTCALL_PROGRAM";
 
@@ -94,16 +94,18 @@ struct Hole {
     name: &'static str,
     sabotage: Option<&'static str>,
     exchange: bool,
-    /// The program that finds it.
-    seed: u64,
+    /// The shortest program that was found to find it.
+    program: &'static str,
 }
 
 const HOLES: [Hole; 2] = [
-    Hole { name: "edits are exchanged", sabotage: None, exchange: true, seed: 0 },
-    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, seed: 0 },
+    Hole { name: "edits are exchanged", sabotage: None, exchange: true, program: "" },
+    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, program: "" },
 ];
 
 const HOLE: &str = "HOTCALL_PROGRAMS_HOLE";
+/// In milliseconds.
+const PATIENCE: &str = "HOTCALL_PROGRAMS_PATIENCE";
 
 /// In a child, that has the hole.
 fn settings_of(hole: &Hole, patience: Duration) -> Settings {
@@ -112,14 +114,11 @@ fn settings_of(hole: &Hole, patience: Duration) -> Settings {
     Settings { exchange, patience, ..settings() }
 }
 
-fn child_with(hole: usize, test: &str, more: Option<(&str, String)>) -> Command {
+fn child_with(hole: usize, test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.args(["--exact", test, "--nocapture"]).env(HOLE, hole.to_string()).stdin(Stdio::null());
     if let Some(sabotage) = HOLES[hole].sabotage {
         command.env("HOTCALL_SABOTAGE", sabotage);
-    }
-    if let Some((variable, value)) = more {
-        command.env(variable, value);
     }
     command
 }
@@ -129,16 +128,18 @@ fn child_with(hole: usize, test: &str, more: Option<(&str, String)>) -> Command 
 fn planted_holes_are_found() {
     if let Some(hole) = number(HOLE) {
         let hole = &HOLES[hole as usize];
-        let program = asked().unwrap_or_else(|| Program::from_seed(hole.seed, OPS));
         // Long enough for whatever is freed: nothing is waited for once it has been found.
-        std::process::exit(outcome(&program, settings_of(hole, Duration::from_secs(20))));
+        let patience = number(PATIENCE).unwrap_or(20_000);
+        let program = asked().expect("the parent says which");
+        std::process::exit(outcome(&program, settings_of(hole, Duration::from_millis(patience))));
     }
     for (number, hole) in HOLES.iter().enumerate() {
-        assert!(apart("one", &Program::from_seed(hole.seed, OPS)).0.success(), "{} without it", hole.name);
-        let output = child_with(number, "planted_holes_are_found", None).output().expect("a child can be started");
-        let said = String::from_utf8_lossy(&output.stderr);
-        println!("{}: seed {}, {}: {said}", hole.name, hole.seed, output.status);
-        assert!(!output.status.success(), "not found. Another seed: `{SEARCH}`");
+        let program = Program::from_hex(hole.program).expect("hexadecimal digits");
+        assert!(apart("one", &program).0.success(), "{}: not without it", hole.name);
+        let mut child = child_with(number, "planted_holes_are_found");
+        let output = child.env(PROGRAM, hole.program).output().expect("a child can be started");
+        println!("{}: {}, {}", hole.name, output.status, String::from_utf8_lossy(&output.stderr).trim());
+        assert!(!output.status.success(), "not found. Another program: `{SEARCH}`");
     }
 }
 
@@ -149,7 +150,7 @@ const SEARCH: &str = "cargo test -p hotcall-tests --test programs search -- --ig
 #[ignore = "a search of a minute at most for each"]
 fn search_for_planted_holes() {
     if let Some(hole) = number(HOLE) {
-        let settings = settings_of(&HOLES[hole as usize], Duration::from_millis(2));
+        let settings = settings_of(&HOLES[hole as usize], Duration::from_millis(1));
         for seed in number("HOTCALL_PROGRAMS_SEED").unwrap_or(0).. {
             println!("seed {seed}");
             let code = outcome(&Program::from_seed(seed, OPS), settings);
@@ -160,7 +161,7 @@ fn search_for_planted_holes() {
     }
     for (index, hole) in HOLES.iter().enumerate() {
         let begun = Instant::now();
-        let output = child_with(index, "search_for_planted_holes", None).arg("--ignored").output().unwrap();
+        let output = child_with(index, "search_for_planted_holes").arg("--ignored").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let seed: Option<u64> = said.lines().rev().find_map(|line| line.strip_prefix("seed ")?.parse().ok());
         let seed = seed.expect("a child says what it runs");
@@ -168,8 +169,8 @@ fn search_for_planted_holes() {
         println!("{}", String::from_utf8_lossy(&output.stderr).trim());
         assert!(begun.elapsed() < Duration::from_secs(60));
         let fails = |program: &Program| {
-            let asked = Some((PROGRAM, program.to_hex()));
-            !child_with(index, "planted_holes_are_found", asked).output().unwrap().status.success()
+            let mut child = child_with(index, "planted_holes_are_found");
+            !child.env(PROGRAM, program.to_hex()).env(PATIENCE, "100").output().unwrap().status.success()
         };
         let short = shortest(Program::from_seed(seed, OPS), fails);
         println!("HOTCALL_PROGRAM={}\n{:#?}", short.to_hex(), short.0);

@@ -88,7 +88,7 @@ const WHATS: [(What, usize); 27] = [
     (What::Chain, 6),
     (What::Edit, 3),
     (What::InEdit, 7),
-    (What::Exchange, 1),
+    (What::Exchange, 3),
     (What::NewChain, 1),
     (What::Handle, 3),
     (What::CallHandle, 2),
@@ -97,11 +97,11 @@ const WHATS: [(What, usize); 27] = [
     (What::Batch, 3),
     (What::Function, 4),
     (What::Panic, 2),
-    (What::Settle, 3),
-    (What::Force, 1),
+    (What::Settle, 4),
+    (What::Force, 2),
     (What::Leave, 8),
-    (What::Spawn, 2),
-    (What::End, 2),
+    (What::Spawn, 3),
+    (What::End, 3),
     (What::Unwind, 1),
 ];
 
@@ -169,9 +169,12 @@ impl Program {
         let kept: Vec<bool> = WHATS.iter().map(|(what, _)| next() & 1 == 0 || *what == What::Leave).collect();
         let is_kept = |op: &Op| WHATS.iter().zip(&kept).any(|((what, _), kept)| *what == op.what() && *kept);
         let count = most / 4 + next() as usize % (most * 3 / 4 + 1);
+        // How often one actor goes on.
+        let (mut last, again) = (0, next() % 4);
         let drawn = std::iter::repeat_with(|| {
             let [who, what, a, b, ..] = next().to_le_bytes();
-            Op { who, what, a, b }
+            last = if next() % 4 < again { last } else { who };
+            Op { who: last, what, a, b }
         });
         Self(drawn.filter(is_kept).take(count).collect())
     }

@@ -44,6 +44,8 @@ pub enum Sabotage {
     ReapsTheLiving = 33,
     /// The system has no memory for records. Then nothing is freed, and nothing is wrong.
     NoRecords = 34,
+    /// A thread that forces its sections gives its record up, and ends what is in it when it ends nevertheless.
+    EndsGivenUp = 35,
     /// A library's panics reach the host as they are.
     OpenBoundary = 30,
     /// A library is unloaded whatever it leaves behind.

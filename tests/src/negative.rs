@@ -13,7 +13,7 @@ const VARIABLE: &str = "HOTCALL_SABOTAGE";
 pub const CAUGHT: i32 = 86;
 
 /// All mechanisms that can be switched off, by name.
-pub const ALL: [(&str, Sabotage); 14] = [
+pub const ALL: [(&str, Sabotage); 15] = [
     ("no-quiescence", Sabotage::NoQuiescence),
     ("reuse-at-once", Sabotage::ReuseAtOnce),
     ("settle-at-once", Sabotage::SettleAtOnce),
@@ -26,6 +26,7 @@ pub const ALL: [(&str, Sabotage); 14] = [
     ("dead-give-up", Sabotage::DeadGiveUp),
     ("reaps-the-living", Sabotage::ReapsTheLiving),
     ("no-records", Sabotage::NoRecords),
+    ("ends-given-up", Sabotage::EndsGivenUp),
     ("open-boundary", Sabotage::OpenBoundary),
     ("unload-at-once", Sabotage::UnloadAtOnce),
 ];

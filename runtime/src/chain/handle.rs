@@ -66,7 +66,8 @@ use crate::retired::Retired;
 /// # Edits
 ///
 /// A call sees the list before an edit or the list after it. What an edit removes is given back as [`Retired`]. An
-/// element may edit the chain that is calling it: the call goes on over the list with which it began.
+/// element may edit the chain that is calling it: the call goes on over the list with which it began, or, where one element
+/// further on was replaced by another of its type, over the list after that.
 ///
 /// # What is emitted
 ///

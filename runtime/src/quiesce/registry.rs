@@ -182,6 +182,38 @@ pub(crate) fn free_flag() -> Option<&'static Flag> {
     }
 }
 
+/// For a negative control: a record that its thread gives up, and whose flags it frees once more when it ends. Another
+/// thread may have it by then.
+#[cfg(feature = "negative-controls")]
+pub(crate) mod given_up {
+    use super::{CURSOR, Cell, Ordering, Record, Sabotage, entries, owner, ptr, sabotage};
+
+    struct Ends(Cell<Option<&'static Record>>);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.get().into_iter().flat_map(|record| &record.flags).for_each(super::Flag::leave);
+        }
+    }
+
+    thread_local! {
+        static ENDS: Ends = const { Ends(Cell::new(None)) };
+    }
+
+    /// The thread's record is anybody's, if it is inside nothing.
+    pub(crate) fn give_up() {
+        if !sabotage::is(Sabotage::EndsGivenUp) || super::is_inside() {
+            return;
+        }
+        let Some(cursor) = CURSOR.take() else { return };
+        let own = |entry: &(_, &'static Record)| ptr::eq(entry.1, cursor.record);
+        if let Some((word, record)) = entries().find(own) {
+            ENDS.with(|ends| ends.0.set(Some(record)));
+            word.store(owner::freed(word.load(Ordering::Relaxed)), Ordering::Release);
+        }
+    }
+}
+
 /// Every flag of every record that any thread has had.
 pub(crate) fn flags() -> impl Iterator<Item = &'static Flag> {
     entries().filter(|entry| !is_given_up(entry)).flat_map(|(_, record)| record.flags.iter())

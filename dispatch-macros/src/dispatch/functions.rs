@@ -105,7 +105,8 @@ impl Context<'_> {
         let Trait { parameters, path, bound, predicates, .. } = self.of;
         let (shim, implementor) = (&names.shim, self.implementor());
         let (inputs, result) = self.erased_signature(method);
-        let (rest, unpacked) = (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
+        let (rest, unpacked) =
+            (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
         let receiver = self.receiver();
         let (declared, found) = if self.of.lends_shared() {
             let found = quote!(<#receiver as #rt::Receiver<#implementor>>::receive);
@@ -191,6 +192,7 @@ impl Context<'_> {
             #rt::stub! {
                 method = #index,
                 definition = [#definition],
+                itself = [#stub::<#(#generics,)* #definition>],
                 erased = [#erased],
                 default = [#shim::<#(#generics,)* #interface, #rt::DefaultOf<#definition>>],
                 arguments = [__this #(, #passed)*],

@@ -1,10 +1,10 @@
 //! The oracle: an image's records and calls, read from its file by somebody else than the runtime.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction};
-use object::{Object, ObjectSection, ObjectSegment, SectionKind, SegmentFlags};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind, SegmentFlags};
 
 use crate::process::Process;
 
@@ -82,14 +82,20 @@ impl<'a> Image<'a> {
         (recorded, without)
     }
 
-    /// Every call to a stub that is recorded anywhere, wherever it stands.
+    /// Every call to a stub that is recorded anywhere, wherever it stands: but for those of a stub to itself, which never run.
     pub fn swept(&self, pointer: impl Fn(u64) -> Option<u64>) -> BTreeMap<u64, Call> {
-        let stubs: std::collections::HashSet<u64> = self.records.iter().map(|(_, stub)| *stub).collect();
+        let stubs: HashSet<u64> = self.records.iter().map(|(_, stub)| *stub).collect();
+        let extent = |symbol: object::Symbol<'_, '_>| (symbol.address(), symbol.size());
+        let lengths: HashMap<u64, u64> =
+            self.file.symbols().filter(|symbol| symbol.size() != 0).map(extent).collect();
+        let of_itself =
+            |at: u64, stub: u64| at > stub && at - stub < lengths.get(&stub).copied().unwrap_or(0);
         let mut swept = BTreeMap::new();
         for (start, bytes) in self.code() {
             for one in Decoder::with_ip(64, bytes, start, DecoderOptions::NONE) {
                 if let Some((call, target)) = call(&one, &pointer)
                     && stubs.contains(&target)
+                    && !of_itself(call.at, target)
                 {
                     swept.insert(call.at, call);
                 }

@@ -26,7 +26,8 @@ fn check(build: &Build) {
     let Built { program, plugin, dylib } = build.make();
     let arguments: Vec<_> = plugin.iter().map(|plugin| plugin.as_os_str()).collect();
     let process = Process::start(&program, &arguments, dylib.as_deref());
-    for (what, path) in [("program", Some(&program)), ("plugin", plugin.as_ref()), ("dylib", dylib.as_ref())] {
+    for (what, path) in [("program", Some(&program)), ("plugin", plugin.as_ref()), ("dylib", dylib.as_ref())]
+    {
         let Some(path) = path else { continue };
         let name = format!("{}: {what}", build.name);
         let bytes = std::fs::read(path).expect("it was built");
@@ -35,7 +36,8 @@ fn check(build: &Build) {
         check_image(&name, build, &Image::new(&bytes), base, &process);
     }
     if dylib.is_none() {
-        let of_library = process.believed.iter().filter(|one| one.is_call() && one.slot.contains("sites_library"));
+        let of_library =
+            process.believed.iter().filter(|one| one.is_call() && one.slot.contains("sites_library"));
         assert!(of_library.count() >= SITES, "{}: a library crate's calls are patched", build.name);
     }
 }
@@ -45,7 +47,8 @@ fn check_image(name: &str, build: &Build, image: &Image<'_>, base: u64, process:
     let (recorded, without) = image.recorded(pointer);
     let swept = image.swept(pointer);
     let believed: Vec<&Believed> = process.believed.iter().filter(|one| one.is_call()).collect();
-    let believed: Vec<_> = believed.into_iter().filter(|one| image.has_code(one.address.wrapping_sub(base))).collect();
+    let believed: Vec<_> =
+        believed.into_iter().filter(|one| image.has_code(one.address.wrapping_sub(base))).collect();
 
     // What the records say, what a sweep of all code finds, and what the runtime has patched.
     for call in recorded.values() {
@@ -59,8 +62,7 @@ fn check_image(name: &str, build: &Build, image: &Image<'_>, base: u64, process:
         assert_eq!(process.target_of(one), Some(one.target), "{name}: {one:x?}");
     }
     let patched = |at: u64| believed.iter().any(|one| one.address - base == at);
-    let forgotten: Vec<_> =
-        recorded.values().filter(|call| call.lies_right() && !patched(call.at)).collect();
+    let forgotten: Vec<_> = recorded.values().filter(|call| call.lies_right() && !patched(call.at)).collect();
     assert!(forgotten.is_empty(), "{name}: not patched: {forgotten:x?}");
 
     let calls = swept.len() + without.len();

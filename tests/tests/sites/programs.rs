@@ -93,7 +93,8 @@ impl Build {
     /// Builds a package, and gives its file of that name.
     fn artefact(&self, folder: &Path, package: &str, target: &str, file: &str) -> PathBuf {
         let mut words = vec!["rustc".to_owned(), "--quiet".to_owned(), target.to_owned()];
-        words.extend(["--package", package, "--target", TARGET, "--profile", self.profile].map(str::to_owned));
+        words
+            .extend(["--package", package, "--target", TARGET, "--profile", self.profile].map(str::to_owned));
         words.push("--message-format=json-render-diagnostics".to_owned());
         for setting in self.config {
             words.push("--config".to_owned());
@@ -109,7 +110,8 @@ impl Build {
         }
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let messages = cargo(TMP, folder, &words);
-        let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let messages =
+            messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let files = messages.flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default());
         let mut files = files.filter_map(|file| Some(PathBuf::from(file.as_str()?)));
         let made = files.find(|path| path.file_name().is_some_and(|name| name == file));
@@ -121,7 +123,9 @@ fn write_packages(folder: &Path, dylib: bool) {
     let source = |name: &str| format!("{}/plugins/sites/{name}.rs", env!("CARGO_MANIFEST_DIR"));
     let hotcall = concat!("hotcall = { path = \"", env!("CARGO_MANIFEST_DIR"), "/../runtime\" }\n");
     let package = |name: &str, more: &str| {
-        format!("[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n{more}[dependencies]\n{hotcall}")
+        format!(
+            "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n{more}[dependencies]\n{hotcall}"
+        )
     };
     let lib = |kind: &str, name: &str| format!("[lib]\ncrate-type = [{kind:?}]\npath = {:?}\n", source(name));
     let shapes = "sites-shapes = { path = \"../shapes\" }\n";

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures every group of `compare` anew, one after the other, each into docs/figures/GROUP.json, and writes the report:
+# Measures every group of `compare` anew, one after the other, each into docs/figures/PROCESSOR/GROUP.json, and writes the report:
 # docs/BENCHMARKS.md, docs/plots, README's table. About ten minutes after the build, on a machine that is left alone.
 #
 #   benches/measure.sh [group...]     all of them, or those that are named
@@ -14,7 +14,8 @@ chosen=" $* "
 # Cargo writes its progress; the build is not part of the time.
 cargo build --release -p hotcall-benches --bin compare --bin report
 cargo build --release -p hotcall-bench-plugin
-mkdir -p docs/figures
+folder="docs/figures/$(cargo run --quiet --release -p hotcall-benches --bin report -- --processor)"
+mkdir -p "$folder"
 began=$(date +%s)
 for entry in $all; do
     group=${entry%:*}
@@ -22,7 +23,7 @@ for entry in $all; do
     seconds=${HOTCALL_SECONDS:-${entry#*:}}
     echo "== $group: $seconds s, begun $(($(date +%s) - began)) s after the first"
     cargo run --quiet --release -p hotcall-benches --bin compare -- "$group" --seconds "$seconds" \
-        --json "docs/figures/$group.json"
+        --json "$folder/$group.json"
 done
 cargo run --quiet --release -p hotcall-benches --bin report
 echo "== done in $(($(date +%s) - began)) s"

@@ -34,6 +34,23 @@ impl Machine {
         }
     }
 
+    /// A short name of the processor, of its vendor, family and model: `amd-25-17`. Figures are kept by it.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let vendor: String = self.processor.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let words: Vec<&str> = self.processor.split(|one: char| !one.is_ascii_alphanumeric()).collect();
+        let after =
+            |name: &str| words.windows(2).rev().find(|pair| pair[0] == name).map_or("0", |pair| pair[1]);
+        format!("{}-{}-{}", vendor.to_lowercase(), after("family"), after("model"))
+    }
+
+    /// The processor's name, family and model, without what differs between machines of one kind.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let parts = self.processor.split_once(" stepping");
+        parts.map_or_else(|| self.processor.clone(), |(name, _)| format!("{name})"))
+    }
+
     /// One line for the head of a table or a picture.
     #[must_use]
     pub fn line(&self) -> String {
@@ -91,7 +108,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{civil, processor};
+    use super::{Machine, civil, processor};
 
     #[test]
     fn dates() {
@@ -105,5 +122,17 @@ mod tests {
         let text = "vendor_id\t: X\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: Some CPU\nstepping\t: 1\n";
         assert_eq!(processor(text), "Some CPU (family 26 model 2 stepping 1)");
         assert_eq!(processor(""), "unknown processor");
+    }
+
+    #[test]
+    fn folders_name_vendor_family_and_model() {
+        let folder =
+            |processor: &str| Machine { processor: processor.to_owned(), ..Machine::detect() }.folder();
+        assert_eq!(folder("AMD EPYC (family 25 model 17 stepping 1)"), "amd-25-17");
+        assert_eq!(folder("Intel(R) Xeon(R) Processor (family 6 model 207 stepping 2)"), "intel-6-207");
+        assert_eq!(folder("unknown processor"), "unknown-0-0");
+        let amd =
+            Machine { processor: "AMD EPYC (family 25 model 17 stepping 1)".to_owned(), ..Machine::detect() };
+        assert_eq!(amd.short(), "AMD EPYC (family 25 model 17)");
     }
 }

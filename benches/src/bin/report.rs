@@ -6,16 +6,20 @@ mod tool {
     use std::process::ExitCode;
 
     use clap::Parser;
+    use hotcall_benches::machine::Machine;
     use hotcall_benches::report::{Report, ReportError, root};
 
-    /// Writes docs/BENCHMARKS.md, docs/plots/*.svg and the part of README.md between its marks, from
-    /// docs/figures/*.json and benches/results/seam.json.
+    /// Writes docs/BENCHMARKS.md, docs/plots/PROCESSOR/*.svg and the part of README.md between its marks, from
+    /// docs/figures/PROCESSOR/*.json.
     #[derive(Debug, Parser)]
     #[command(name = "report")]
     struct Arguments {
         /// Write nothing: say which files are not what the JSON gives, and exit with 1 if there are any.
         #[arg(long)]
         check: bool,
+        /// Write nothing: say which folder of docs/figures is for the processor at hand.
+        #[arg(long)]
+        processor: bool,
         /// The repository.
         #[arg(long, value_name = "DIR", default_value_os_t = root().to_owned(), hide_default_value = true)]
         root: PathBuf,
@@ -33,6 +37,10 @@ mod tool {
     }
 
     fn run(arguments: &Arguments) -> Result<ExitCode, ReportError> {
+        if arguments.processor {
+            println!("{}", Machine::detect().folder());
+            return Ok(ExitCode::SUCCESS);
+        }
         let report = Report::of(&arguments.root)?;
         for line in &report.skipped {
             println!("skipped {line}");

@@ -1,13 +1,17 @@
 //! How many call sites a program can have before its branches no longer fit the predictors.
 //!
 //! The sites are called in rotation. `stub_8` to `stub_64` are the shapes that hotcall's stub could have, without
-//! the section around a plain call: what differs between them is the spacing alone. `slot_call` is the real thing,
-//! compiled, with its section.
+//! the section around a plain call: what differs between them is the spacing alone. `slot_call` and `slot_bound` are the real
+//! thing, compiled; `dyn_compiled` is a trait object in a static, loaded at each call, in functions of the same shape. Each slot and
+//! each trait object has an instance of its own.
+#![allow(unsafe_code)]
 
 use std::io::{self, Write};
 use std::time::Duration;
 
+use hotcall::Instance;
 use hotcall_bench_slots::TREES;
+use hotcall_bench_step::{KEY, Stateful};
 
 use super::chain::{SEED, expected};
 use super::cpu_time::CpuTime;
@@ -39,7 +43,7 @@ type Pass<'p> = Box<dyn Fn(u64, u64) -> u64 + 'p>;
 ///
 /// Code memory is refused, or a program computes something wrong.
 pub fn measure(budget: Duration) -> io::Result<Vec<Figure>> {
-    let cells = SITES.len() * KINDS.len() + TREES.len();
+    let cells = SITES.len() * KINDS.len() + 3 * TREES.len();
     let slice = budget.div_f64((cells * ROUNDS) as f64);
     let mut figures = Vec::new();
     for sites in SITES {
@@ -55,14 +59,33 @@ pub fn measure(budget: Duration) -> io::Result<Vec<Figure>> {
     }
     // A tree of one slot is a call through a pointer: not a call site.
     for tree in TREES.iter().filter(|tree| tree.slots > 1) {
-        let call = tree.call;
-        let pass: Pass = Box::new(move |x, rounds| (0..rounds).fold(x, |x, _| call(x)));
-        figures.extend(in_turn(tree.slots, &[("slot_call", pass)], slice)?);
+        let retired = hotcall::batch(|batch| (tree.replace)(batch, &|| Instance::new(Stateful::new(KEY))))
+            .map_err(io::Error::other)?;
+        // When they are gone, the slots have settled.
+        drop(retired);
+        hotcall::drain(Duration::from_secs(60)).map_err(io::Error::other)?;
+        // SAFETY: this program measures with one thread here.
+        unsafe { (tree.set)(&|| Box::leak(Box::new(Stateful::new(KEY)))) };
+        let (call, bound, dynamic) = (tree.call, tree.bound, tree.dynamic);
+        let passes: [(&str, Pass); 3] = [
+            ("dyn_compiled", Box::new(move |x, rounds| (0..rounds).fold(x, |x, _| dynamic(x)))),
+            ("slot_call", Box::new(move |x, rounds| (0..rounds).fold(x, |x, _| call(x)))),
+            (
+                "slot_bound",
+                Box::new(move |x, rounds| {
+                    let guard = hotcall::pin();
+                    (0..rounds).fold(x, |x, _| bound(&guard, x))
+                }),
+            ),
+        ];
+        figures.extend(in_turn(tree.slots, &passes, slice)?);
     }
     eprintln!();
     relate(&mut figures, |figure| {
         let sites = figure.name.rsplit('/').next().unwrap_or_default();
-        (format!("width/direct/{sites}"), format!("width/dyn/{sites}"))
+        let compiled = ["slot_call", "slot_bound"].iter().any(|way| figure.name.contains(way));
+        let dynamic = if compiled { "dyn_compiled" } else { "dyn" };
+        (format!("width/direct/{sites}"), format!("width/{dynamic}/{sites}"))
     });
     Ok(figures)
 }

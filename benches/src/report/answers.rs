@@ -112,15 +112,19 @@ pub fn against_dyn(inputs: &Inputs) -> Vec<Comparison> {
         );
     }
     for figure in inputs.run(Group::Width).map_or(&[][..], |run| &run.figures) {
-        if let Some(sites) = figure.name.strip_prefix("width/slot_call/") {
-            let theirs = format!("width/dyn/{sites}");
-            add(
-                "call sites in rotation, by number, compiled slots against emitted `dyn`",
-                sites.to_owned(),
-                Group::Width,
-                &figure.name,
-                &theirs,
-            );
+        for (way, area) in [
+            ("slot_call", "call sites in rotation, by number, plain"),
+            ("slot_bound", "call sites in rotation, by number, bound"),
+        ] {
+            let Some(sites) = figure.name.strip_prefix(&format!("width/{way}/")) else { continue };
+            let compiled = format!("width/dyn_compiled/{sites}");
+            if inputs.row(Group::Width, &compiled).is_some() {
+                add(area, sites.to_owned(), Group::Width, &figure.name, &compiled);
+            } else {
+                // Figures of before trait objects were compiled in the same shape.
+                let area = "call sites in rotation, by number, compiled slots against emitted `dyn`";
+                add(area, sites.to_owned(), Group::Width, &figure.name, &format!("width/dyn/{sites}"));
+            }
         }
     }
     add(

@@ -190,7 +190,7 @@ mod tests {
     fn a_goal_is_met_not_met_not_shown_or_not_measured() {
         let figure = Figure::new("swaps", "row").with("value", 0.9).with("rate", 100.0);
         let run = Run { machine: Machine::detect(), command: None, figures: vec![figure] };
-        let inputs = Inputs { groups: vec![(Group::Swaps, Some(run))], seam: None };
+        let inputs = Inputs { processor: String::new(), groups: vec![(Group::Swaps, Some(run))], seam: None };
         let field = |key| Field(Group::Swaps, "row", key);
         let standing = |figure, bound, provided| Goal { what: "", figure, bound, provided }.standing(&inputs);
         let least = |bound| Some((field("rate"), Bound::AtLeast(bound)));

@@ -11,10 +11,8 @@ use crate::compare::figure::Figure;
 use crate::compare::groups::Group;
 use crate::machine::Machine;
 
-/// Where `compare`'s figures lie, a file a group.
+/// Where figures lie: a folder a processor, in it a file a group of `compare`, and `seam`'s counts.
 pub const FIGURES: &str = "docs/figures";
-/// Where `seam`'s counts lie.
-pub const SEAM: &str = "benches/results/seam.json";
 
 /// Why a file of figures cannot be used.
 #[derive(Debug)]
@@ -25,6 +23,8 @@ pub enum InputError {
     Parse(PathBuf, serde_json::Error),
     /// It holds no row, or rows of another group, machine or run.
     Mixed(PathBuf, String),
+    /// It was measured on another processor than its folder is named for.
+    Misplaced(PathBuf, String),
 }
 
 impl fmt::Display for InputError {
@@ -33,6 +33,13 @@ impl fmt::Display for InputError {
             Self::Read(file, error) => write!(f, "{} cannot be read: {error}", file.display()),
             Self::Parse(file, error) => {
                 write!(f, "{} is not what the tool writes: {error}; measure it again", file.display())
+            }
+            Self::Misplaced(file, folder) => {
+                write!(
+                    f,
+                    "{} was measured on another processor: it belongs into {FIGURES}/{folder}",
+                    file.display()
+                )
             }
             Self::Mixed(file, what) => {
                 write!(f, "{} {what}; a file holds one run of one group: measure it again", file.display())
@@ -90,9 +97,11 @@ pub struct Class {
     pub torn: u64,
 }
 
-/// All of it.
+/// All of one processor.
 #[derive(Clone, Debug)]
 pub struct Inputs {
+    /// The folder's name: see [`Machine::folder`].
+    pub processor: String,
     /// Each group, and its run if its file is there.
     pub groups: Vec<(Group, Option<Run>)>,
     /// `seam`'s, if its file is there.
@@ -100,21 +109,62 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Reads what there is below `root`, the directory of the repository.
+    /// Reads what there is below `root`, the directory of the repository: each processor, by name.
     ///
     /// # Errors
     ///
     /// A file that is there and cannot be used.
-    pub fn read(root: &Path) -> Result<Self, InputError> {
-        let all = core::iter::once(Group::Core).chain(Group::ALL);
-        let groups = all.map(|group| Ok((group, run(root, group)?))).collect::<Result<_, _>>()?;
-        let seam = match text(root, SEAM)? {
-            Some(text) => {
-                Some(serde_json::from_str(&text).map_err(|error| InputError::Parse(SEAM.into(), error))?)
+    pub fn all(root: &Path) -> Result<Vec<Self>, InputError> {
+        let failed = |error| InputError::Read(FIGURES.into(), error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(root.join(FIGURES)).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.path().is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
             }
-            None => None,
-        };
-        Ok(Self { groups, seam })
+        }
+        names.sort();
+        names.iter().map(|name| Self::read(root, name)).collect()
+    }
+
+    /// Reads what there is of one processor.
+    fn read(root: &Path, processor: &str) -> Result<Self, InputError> {
+        let all = core::iter::once(Group::Core).chain(Group::ALL);
+        let groups = all.map(|group| Ok((group, run(root, processor, group)?))).collect::<Result<_, _>>()?;
+        let mut inputs = Self { processor: processor.to_owned(), groups, seam: None };
+        let file = inputs.seam_file("json");
+        if let Some(text) = text(root, &file)? {
+            let seam: Seam =
+                serde_json::from_str(&text).map_err(|error| InputError::Parse((&file).into(), error))?;
+            in_place(&file, processor, &seam.machine)?;
+            inputs.seam = Some(seam);
+        }
+        Ok(inputs)
+    }
+
+    /// Where a group's figures lie.
+    #[must_use]
+    pub fn file(&self, group: Group) -> String {
+        file(&self.processor, group)
+    }
+
+    /// Where what `seam` says lies.
+    #[must_use]
+    pub fn seam_file(&self, kind: &str) -> String {
+        format!("{FIGURES}/{}/seam.{kind}", self.processor)
+    }
+
+    /// A machine with the processor: that of the group that was measured first.
+    #[must_use]
+    pub fn machine(&self) -> Option<&Machine> {
+        let of_runs = self.groups.iter().find_map(|(_, run)| Some(&run.as_ref()?.machine));
+        of_runs.or_else(|| Some(&self.seam.as_ref()?.machine))
+    }
+
+    /// The processor's name for a reader.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.machine().map_or_else(|| self.processor.clone(), Machine::short)
     }
 
     /// The run of this group.
@@ -151,16 +201,22 @@ fn text(root: &Path, file: &str) -> Result<Option<String>, InputError> {
     }
 }
 
-/// The path of a group's file.
-#[must_use]
-pub fn file(group: Group) -> String {
-    format!("{FIGURES}/{}.json", group.name())
+fn file(processor: &str, group: Group) -> String {
+    format!("{FIGURES}/{processor}/{}.json", group.name())
 }
 
-fn run(root: &Path, group: Group) -> Result<Option<Run>, InputError> {
-    let file = file(group);
+fn run(root: &Path, processor: &str, group: Group) -> Result<Option<Run>, InputError> {
+    let file = file(processor, group);
     let Some(text) = text(root, &file)? else { return Ok(None) };
-    parse(&file, group, &text).map(Some)
+    let run = parse(&file, group, &text)?;
+    in_place(&file, processor, &run.machine)?;
+    Ok(Some(run))
+}
+
+/// Figures of different processors are not mixed.
+fn in_place(file: &str, processor: &str, machine: &Machine) -> Result<(), InputError> {
+    let folder = machine.folder();
+    if folder == processor { Ok(()) } else { Err(InputError::Misplaced(file.into(), folder)) }
 }
 
 /// Reads the text of a group's file.

@@ -1,6 +1,6 @@
 //! `report`: the pages that are made of figures, from the JSON in the tree.
 //!
-//! `docs/BENCHMARKS.md`, its charts in `docs/plots`, and the part of README between two marks. Nothing else in the
+//! `docs/BENCHMARKS.md`, its charts in `docs/plots`, a folder a processor, and the part of README between two marks. Nothing else in the
 //! documentation states a figure, and a test compares all of them with the JSON.
 
 pub mod answers;
@@ -64,27 +64,31 @@ impl Report {
     ///
     /// A file cannot be read, or is not what it should be.
     pub fn of(root: &Path) -> Result<Self, ReportError> {
-        let inputs = Inputs::read(root).map_err(ReportError::Input)?;
-        let charts: Vec<(&str, String)> = inputs
-            .groups
-            .iter()
-            .filter_map(|(_, run)| run.as_ref())
-            .flat_map(|run| plots::charts(&run.figures, &run.machine))
-            .collect();
-        let names: Vec<&str> = charts.iter().map(|(name, _)| *name).collect();
+        let inputs = Inputs::all(root).map_err(ReportError::Input)?;
+        let mut charts: Vec<(PathBuf, String)> = Vec::new();
+        let mut measured = Vec::new();
+        for one in &inputs {
+            let runs = one.groups.iter().filter_map(|(_, run)| run.as_ref());
+            let of_one: Vec<_> = runs.flat_map(|run| plots::charts(&run.figures, &run.machine)).collect();
+            measured.push((one, of_one.iter().map(|(name, _)| *name).collect()));
+            let file = |name: &str| Path::new(PLOTS).join(&one.processor).join(format!("{name}.svg"));
+            charts.extend(of_one.into_iter().map(|(name, chart)| (file(name), chart)));
+        }
+        let all: Vec<&Inputs> = inputs.iter().collect();
         let readme =
             fs::read_to_string(root.join(README)).map_err(|error| ReportError::File(README.into(), error))?;
-        let readme = readme::splice(&readme, &readme::part(&inputs, &names)).ok_or(ReportError::NoMarks)?;
-        let mut files =
-            vec![(PathBuf::from(PAGE), page::page(&inputs, &names)), (PathBuf::from(README), readme)];
-        files.extend(
-            charts.into_iter().map(|(name, chart)| (Path::new(PLOTS).join(format!("{name}.svg")), chart)),
-        );
-        let missing = inputs.groups.iter().filter(|(_, run)| run.is_none());
-        let mut skipped: Vec<String> =
-            missing.map(|(group, _)| format!("{}: {}", group.name(), page::missing(*group))).collect();
-        if inputs.seam.is_none() {
-            skipped.push(format!("seam: there is no {}", input::SEAM));
+        let readme = readme::splice(&readme, &readme::part(&all)).ok_or(ReportError::NoMarks)?;
+        let mut files = vec![(PathBuf::from(PAGE), page::page(&measured)), (PathBuf::from(README), readme)];
+        files.extend(charts);
+        let mut skipped = Vec::new();
+        for one in &inputs {
+            let missing = one.groups.iter().filter(|(_, run)| run.is_none());
+            skipped.extend(
+                missing.map(|(group, _)| format!("{}: {}", group.name(), page::missing(one, *group))),
+            );
+            if one.seam.is_none() {
+                skipped.push(format!("seam: there is no {}", one.seam_file("json")));
+            }
         }
         let stale =
             charts_in(root)?.into_iter().filter(|file| !files.iter().any(|(kept, _)| kept == file)).collect();
@@ -101,8 +105,10 @@ impl Report {
             let file = file.to_owned();
             |error| ReportError::File(file, error)
         };
-        fs::create_dir_all(root.join(PLOTS)).map_err(failed(Path::new(PLOTS)))?;
         for (file, text) in &self.files {
+            if let Some(folder) = file.parent() {
+                fs::create_dir_all(root.join(folder)).map_err(failed(folder))?;
+            }
             fs::write(root.join(file), text).map_err(failed(file))?;
         }
         for file in &self.stale {
@@ -132,17 +138,28 @@ impl Report {
     }
 }
 
-/// The charts that are there.
+/// The charts that are there, in folders or not.
 fn charts_in(root: &Path) -> Result<Vec<PathBuf>, ReportError> {
-    let entries = match fs::read_dir(root.join(PLOTS)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(ReportError::File(PLOTS.into(), error)),
-    };
-    let names = entries.map(|entry| entry.map(|entry| Path::new(PLOTS).join(entry.file_name())));
-    let names: Vec<PathBuf> =
-        names.collect::<io::Result<_>>().map_err(|error| ReportError::File(PLOTS.into(), error))?;
-    Ok(names.into_iter().filter(|name| name.extension().is_some_and(|end| end == "svg")).collect())
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(PLOTS)];
+    while let Some(folder) = folders.pop() {
+        let failed = |error| ReportError::File(folder.clone(), error);
+        let entries = match fs::read_dir(root.join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = folder.join(entry.file_name());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if name.extension().is_some_and(|end| end == "svg") {
+                found.push(name);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The repository that this program was built from.
@@ -168,10 +185,10 @@ mod tests {
     #[test]
     fn an_edited_page_is_found_and_written_anew() {
         let copy = std::env::temp_dir().join(format!("hotcall-report-{}", std::process::id()));
-        for directory in ["docs/figures", "docs/plots", "benches/results"] {
+        for directory in ["docs/figures/amd-25-17", "docs/plots/amd-25-17"] {
             fs::create_dir_all(copy.join(directory)).unwrap();
         }
-        let (seam, figures) = (super::input::SEAM, "docs/figures/core.json");
+        let (seam, figures) = ("docs/figures/amd-25-17/seam.json", "docs/figures/amd-25-17/core.json");
         for file in [seam, figures, super::README] {
             fs::copy(root().join(file), copy.join(file)).unwrap();
         }
@@ -185,12 +202,17 @@ mod tests {
         let (before, after) = text.split_once("| direct call, not inlined |").unwrap();
         fs::write(&readme, format!("{before}| direct call, not inlined | 0.1{after}")).unwrap();
         fs::remove_file(copy.join("docs/BENCHMARKS.md")).unwrap();
-        fs::write(copy.join("docs/plots/old.svg"), "").unwrap();
+        fs::write(copy.join("docs/plots/amd-25-17/old.svg"), "").unwrap();
         let report = Report::of(&copy).unwrap();
-        let wanted = ["docs/BENCHMARKS.md", "README.md", "docs/plots/old.svg"].map(Path::new);
+        let wanted = ["docs/BENCHMARKS.md", "README.md", "docs/plots/amd-25-17/old.svg"].map(Path::new);
         assert_eq!(report.differing(&copy).unwrap(), wanted);
         report.write(&copy).unwrap();
         assert!(Report::of(&copy).unwrap().differing(&copy).unwrap().is_empty());
+        // Figures in another processor's folder.
+        fs::create_dir_all(copy.join("docs/figures/other-1-2")).unwrap();
+        fs::rename(copy.join(figures), copy.join("docs/figures/other-1-2/core.json")).unwrap();
+        let refused = Report::of(&copy).map_or_else(|error| error.to_string(), |_| String::new());
+        assert!(refused.contains("it belongs into docs/figures/amd-25-17"), "{refused}");
         fs::remove_dir_all(&copy).unwrap();
     }
 }

@@ -4,7 +4,8 @@ use core::fmt::Write;
 
 use super::answers::{self, EQUAL, against_dyn};
 use super::goals::{GOALS, Standing};
-use super::input::{Inputs, Run, SEAM, Seam, file};
+use super::input::{Inputs, Run, Seam};
+use super::readme;
 use crate::compare::figure::Figure;
 use crate::compare::groups::Group;
 
@@ -14,17 +15,36 @@ pub const COMMAND: &str = "cargo run --release -p hotcall-benches --bin report";
 /// A column of a table: its head, and a figure's text in it.
 type Column = (&'static str, fn(&Figure) -> String);
 
-/// The page. `plots` are the charts that there are.
+/// A processor's figures, and the charts that there are of them.
+pub type Measured<'m> = (&'m Inputs, Vec<&'static str>);
+
+/// The page.
 #[must_use]
-pub fn page(inputs: &Inputs, plots: &[&str]) -> String {
+pub fn page(processors: &[Measured<'_>]) -> String {
     let mut page = format!(
         "# Benchmarks\n\n\
          Written by `{COMMAND}` from the JSON in the tree, never by hand.\n\
-         How it is measured: [METHOD.md](METHOD.md). To measure everything again: `benches/measure.sh`.\n"
+         How it is measured: [METHOD.md](METHOD.md). To measure everything again: `benches/measure.sh`; it writes what the \
+         processor at hand does beside what others did.\n\n"
     );
-    origin(&mut page, inputs);
+    let inputs: Vec<&Inputs> = processors.iter().map(|(inputs, _)| *inputs).collect();
+    page.push_str(&readme::table(&inputs, "../"));
+    page.push_str("\n## Goals\n\n");
+    goals(&mut page, &inputs);
+    page.push_str("\n## Which alignment is enough\n\n");
+    page.push_str(&readme::seams(&inputs, "../"));
+    for (inputs, plots) in processors {
+        of_processor(&mut page, inputs, plots);
+    }
+    page
+}
+
+/// All that was measured on one processor.
+fn of_processor(page: &mut String, inputs: &Inputs, plots: &[&str]) {
+    _ = writeln!(page, "\n## {}", inputs.name());
+    origin(page, inputs);
     let comparisons = against_dyn(inputs);
-    page.push_str("\n## Is a patched call faster than `dyn`?\n\n");
+    page.push_str("\n### Is a patched call faster than `dyn`?\n\n");
     if comparisons.is_empty() {
         page.push_str("Not measured: no file holds both.\n");
     } else {
@@ -48,7 +68,7 @@ pub fn page(inputs: &Inputs, plots: &[&str]) -> String {
             );
         }
     }
-    page.push_str("\n## Where a patched call does not help\n\n");
+    page.push_str("\n### Where a patched call does not help\n\n");
     let said = answers::no_help(inputs);
     if said.is_empty() {
         page.push_str("Nowhere, by the figures that there are.\n");
@@ -56,22 +76,32 @@ pub fn page(inputs: &Inputs, plots: &[&str]) -> String {
     for sentence in said {
         _ = writeln!(page, "- {sentence}");
     }
-    goals(&mut page, inputs);
+    if let Some((plugin, vtable)) = inputs.pair(Group::Peers, "slot_plugin", "dyn_plugin") {
+        _ = writeln!(
+            page,
+            "\nThe plugin called through its own vtable (`dyn_plugin`) takes {} ns, through the slot {} ns: {} times.",
+            ns(vtable),
+            ns(plugin),
+            times(plugin / vtable)
+        );
+    }
     for (group, run) in &inputs.groups {
-        _ = write!(page, "\n## `{}`: {}\n\n", group.name(), title(*group));
+        _ = write!(page, "\n### `{}`: {}\n\n", group.name(), title(*group));
         match run {
-            Some(run) => section(&mut page, *group, run, plots.contains(&group.name())),
-            None => _ = writeln!(page, "{}", missing(*group)),
+            Some(run) => {
+                let plotted = plots.contains(&group.name()).then_some(inputs.processor.as_str());
+                section(page, *group, run, plotted);
+            }
+            None => _ = writeln!(page, "{}", missing(inputs, *group)),
         }
     }
-    seam(&mut page, inputs.seam.as_ref());
-    page
+    seam(page, inputs);
 }
 
 /// What is said of a group that has no file.
 #[must_use]
-pub fn missing(group: Group) -> String {
-    let file = file(group);
+pub fn missing(inputs: &Inputs, group: Group) -> String {
+    let file = inputs.file(group);
     format!("Not measured: there is no `{file}`. `benches/measure.sh` writes it.")
 }
 
@@ -90,49 +120,44 @@ fn origin(page: &mut String, inputs: &Inputs) {
     for (group, run) in &inputs.groups {
         if let Some(run) = run {
             let command = run.command.as_ref().map_or("(not recorded)".to_owned(), |c| format!("`{c}`"));
-            line(&file(*group), &run.machine, &command);
+            line(&inputs.file(*group), &run.machine, &command);
         }
     }
     if let Some(seam) = &inputs.seam {
         let budget = seam.budget.map_or(String::new(), |budget| format!(" --budget {budget}"));
-        let arguments = format!("--seconds {}{budget} --json {SEAM}", seam.seconds);
+        let file = inputs.seam_file("json");
+        let arguments = format!("--seconds {}{budget} --json {file}", seam.seconds);
         line(
-            SEAM,
+            &file,
             &seam.machine,
             &format!("`cargo run --release -p hotcall-benches --bin seam -- {arguments}`"),
         );
     }
 }
 
-fn goals(page: &mut String, inputs: &Inputs) {
-    page.push_str("\n## Goals\n\n| goal | rows | bound | figure | |\n|---|---|---|---|---|\n");
+/// Each goal, and how it stands on each processor.
+fn goals(page: &mut String, processors: &[&Inputs]) {
+    let names: Vec<String> = processors.iter().map(|inputs| inputs.name()).collect();
+    _ = writeln!(
+        page,
+        "| goal | rows | bound | {} |\n|---|---|---|{}",
+        names.join(" | "),
+        "---|".repeat(names.len())
+    );
     for goal in GOALS {
-        let (figure, verdict) = match goal.standing(inputs) {
-            Standing::Met(figure) => (times(figure), "met".to_owned()),
-            Standing::NotMet(figure) => (times(figure), "**not met**".to_owned()),
+        let standings = processors.iter().map(|inputs| match goal.standing(inputs) {
+            Standing::Met(figure) => times(figure),
+            Standing::NotMet(figure) => format!("{}, **not met**", times(figure)),
             Standing::NotShown(other) => {
                 let (rows, bound) =
                     goal.provided.map_or_else(Default::default, |(s, b)| (s.rows(), b.text()));
-                ("-".to_owned(), format!("not shown: {rows} was {}, {bound} is needed", number(Some(other))))
+                format!("not shown: {rows} was {}, {bound} is needed", number(Some(other)))
             }
-            Standing::NotMeasured => ("-".to_owned(), "not measured".to_owned()),
-        };
-        _ = writeln!(
-            page,
-            "| {} | {} | {} | {figure} | {verdict} |",
-            goal.what,
-            goal.figure.rows(),
-            goal.bound.text()
-        );
-    }
-    if let Some((plugin, vtable)) = inputs.pair(Group::Peers, "slot_plugin", "dyn_plugin") {
-        _ = writeln!(
-            page,
-            "\nThe plugin called through its own vtable (`dyn_plugin`) takes {} ns, through the slot {} ns: {} times.",
-            ns(vtable),
-            ns(plugin),
-            times(plugin / vtable)
-        );
+            Standing::NotMeasured => "-".to_owned(),
+        });
+        let standings: Vec<String> = standings.collect();
+        let (rows, bound) = (goal.figure.rows(), goal.bound.text());
+        _ = writeln!(page, "| {} | {rows} | {bound} | {} |", goal.what, standings.join(" | "));
     }
 }
 
@@ -149,9 +174,9 @@ const fn title(group: Group) -> &'static str {
     }
 }
 
-fn section(page: &mut String, group: Group, run: &Run, plotted: bool) {
-    if plotted {
-        _ = writeln!(page, "![{}](plots/{}.svg)\n", title(group), group.name());
+fn section(page: &mut String, group: Group, run: &Run, plotted: Option<&str>) {
+    if let Some(processor) = plotted {
+        _ = writeln!(page, "![{}](plots/{processor}/{}.svg)\n", title(group), group.name());
     }
     let heads: &[Column] = match group {
         Group::Core | Group::Peers | Group::Retpoline | Group::Mix => &[
@@ -219,10 +244,10 @@ fn section(page: &mut String, group: Group, run: &Run, plotted: bool) {
     }
 }
 
-fn seam(page: &mut String, seam: Option<&Seam>) {
-    page.push_str("\n## `seam`: where instruction fetch tears\n\n");
-    let Some(seam) = seam else {
-        _ = writeln!(page, "Not measured: there is no `{SEAM}`.");
+fn seam(page: &mut String, inputs: &Inputs) {
+    page.push_str("\n### `seam`: where instruction fetch tears\n\n");
+    let Some(seam): Option<&Seam> = inputs.seam.as_ref() else {
+        _ = writeln!(page, "Not measured: there is no `{}`.", inputs.seam_file("json"));
         return;
     };
     page.push_str("One 32-bit store to a displacement that another thread executes:\n\n");
@@ -231,7 +256,7 @@ fn seam(page: &mut String, seam: Option<&Seam>) {
         let (writes, seen, torn) = (whole(class.writes), whole(class.seen), whole(class.torn));
         _ = writeln!(page, "| {} | {writes} | {seen} | {torn} |", crosses(&class.crosses));
     }
-    page.push_str("\nCell by cell: [`seam.txt`](../benches/results/seam.txt), [`seam.svg`](../benches/results/seam.svg).\n");
+    _ = writeln!(page, "\nCell by cell: [`seam.json`](../{}).", inputs.seam_file("json"));
 }
 
 /// What a class of displacements crosses, in words.

@@ -2,8 +2,8 @@
 
 use core::fmt::Write;
 
-use super::answers::{against_dyn, sentences};
-use super::input::{Inputs, file};
+use super::answers::{Verdict, against_dyn};
+use super::input::Inputs;
 use super::page::{crosses, number, whole};
 use crate::compare::groups::Group;
 
@@ -34,54 +34,79 @@ pub fn splice(readme: &str, part: &str) -> Option<String> {
     Some(format!("{before}{BEGIN}\n{part}{END}{after}"))
 }
 
-/// The part between the marks. `plotted` are the charts that there are.
+/// The part between the marks.
 #[must_use]
-pub fn part(inputs: &Inputs, plots: &[&str]) -> String {
-    let mut part = String::new();
-    let calls = [Group::Core, Group::Peers].into_iter().find_map(|group| Some((group, inputs.run(group)?)));
-    if let Some((group, run)) = calls {
-        let file = file(group);
-        _ = writeln!(part, "{} ([JSON]({file})):\n", run.machine.line());
-        _ = writeln!(part, "| | ns | × direct | × `dyn` |\n|---|---|---|---|");
-        for (name, label) in ROWS {
-            if let Some(row) = run.figures.iter().find(|figure| figure.name == *name) {
-                let (ns, direct, dynamic) =
-                    (number(row.ns_per_call), number(row.vs_direct), number(row.vs_dyn));
-                _ = writeln!(part, "| {label} | {ns} | {direct} | {dynamic} |");
-            }
-        }
-        if plots.contains(&group.name()) {
-            _ = writeln!(part, "\n![the same as a chart](docs/plots/{}.svg)", group.name());
-        }
-    }
-    let comparisons = against_dyn(inputs);
-    if !comparisons.is_empty() {
-        part.push_str("\nA patched call against `dyn`, over everything that was measured:\n\n");
-        for sentence in sentences(&comparisons) {
-            _ = writeln!(part, "- {sentence}");
-        }
-    }
-    if let Some(seam) = &inputs.seam {
-        let classes: Vec<String> = seam
-            .classes
-            .iter()
-            .filter(|class| ["ours", "half_line", "line"].contains(&class.crosses.as_str()))
-            .map(|class| {
-                format!(
-                    "{} torn in {} writes ({})",
-                    whole(class.torn),
-                    whole(class.writes),
-                    crosses(&class.crosses)
-                )
-            })
-            .collect();
-        _ = writeln!(
-            part,
-            "\nWhich alignment is enough ([evidence](benches/results/seam.txt)): {}.",
-            classes.join("; ")
-        );
-    }
+pub fn part(processors: &[&Inputs]) -> String {
+    let mut part = table(processors, "");
+    part.push_str("\nWhich alignment is enough for what is rewritten:\n\n");
+    part.push_str(&seams(processors, ""));
     part
+}
+
+/// One table of all processors. `root` leads from the file that it is for to the repository.
+#[must_use]
+pub fn table(processors: &[&Inputs], root: &str) -> String {
+    let of =
+        |inputs: &&Inputs| [Group::Core, Group::Peers].into_iter().find(|group| inputs.run(*group).is_some());
+    let measured: Vec<(&Inputs, Group)> =
+        processors.iter().filter_map(|inputs| Some((*inputs, of(inputs)?))).collect();
+    let mut table = String::new();
+    let heads = measured.iter().map(|(inputs, group)| {
+        let date = inputs.run(*group).map_or("", |run| run.machine.date.as_str());
+        format!("{}, {date} ([JSON]({root}{}))", inputs.name(), inputs.file(*group))
+    });
+    let heads: Vec<String> = heads.collect();
+    _ = writeln!(
+        table,
+        "| ns a call, × `dyn` | {} |\n|---|{}",
+        heads.join(" | "),
+        "---|".repeat(heads.len())
+    );
+    for (name, label) in ROWS {
+        let cells = measured.iter().map(|(inputs, group)| {
+            let row = inputs.run(*group)?.figures.iter().find(|figure| figure.name == *name)?;
+            Some(format!("{}, {}", number(row.ns_per_call), number(row.vs_dyn)))
+        });
+        let cells: Vec<String> = cells.map(|cell| cell.unwrap_or_else(|| "-".to_owned())).collect();
+        _ = writeln!(table, "| {label} | {} |", cells.join(" | "));
+    }
+    _ = writeln!(table, "\nA patched call against `dyn`, over everything that was measured:\n");
+    for inputs in processors {
+        let comparisons = against_dyn(inputs);
+        let count = |verdict: Verdict| {
+            let count = comparisons.iter().filter(|comparison| comparison.verdict() == verdict).count();
+            format!("{} in {count}", verdict.word())
+        };
+        if !comparisons.is_empty() {
+            let counts = Verdict::ALL.map(count).join(", ");
+            _ = writeln!(table, "- {}: {counts}, of {} comparisons.", inputs.name(), comparisons.len());
+        }
+    }
+    table
+}
+
+/// What `seam` found on each processor.
+#[must_use]
+pub fn seams(processors: &[&Inputs], root: &str) -> String {
+    let mut text = String::new();
+    for inputs in processors {
+        let Some(seam) = &inputs.seam else { continue };
+        let class = |name: &str| seam.classes.iter().find(|class| class.crosses == name);
+        let counts = ["ours", "half_line", "line"].into_iter().filter_map(class).map(|class| {
+            let (torn, writes) = (whole(class.torn), whole(class.writes));
+            format!("{torn} torn in {writes} writes ({})", crosses(&class.crosses))
+        });
+        let counts: Vec<String> = counts.collect();
+        // "Does not cross a cacheline": the rule of 2019.
+        let holds = match class("half_line").map(|class| class.torn) {
+            Some(0) => "the rule of 2019, \"does not cross a cacheline\", holds",
+            Some(_) => "the rule of 2019, \"does not cross a cacheline\", does not hold",
+            None => "the rule of 2019 was not tried",
+        };
+        let file = inputs.seam_file("json");
+        _ = writeln!(text, "- {}: {holds}; {} ([counts]({root}{file})).", inputs.name(), counts.join("; "));
+    }
+    text
 }
 
 #[cfg(test)]

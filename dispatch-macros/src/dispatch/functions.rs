@@ -208,6 +208,7 @@ impl Context<'_> {
             #rt::stub! {
                 method = #index,
                 definition = [#definition],
+                itself = [#stub::<#(#generics,)* #definition>],
                 erased = [#erased],
                 default = [#shim::<#(#generics,)* #interface, #rt::DefaultOf<#definition>>],
                 arguments = [__this #(, #passed)*],

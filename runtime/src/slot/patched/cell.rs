@@ -17,6 +17,9 @@ impl CodeCell {
     #[allow(clippy::declare_interior_mutable_const, reason = "it is what each cell of a static begins with")]
     pub const EMPTY: Self = Self(AtomicPtr::new(core::ptr::null_mut()));
 
+    /// What no cell ever holds, for a function at this address would be in the first page. The compiler does not know.
+    pub const NEVER: *const () = core::ptr::without_provenance(1);
+
     /// What the stub is to run instead of the default.
     #[inline(always)]
     #[must_use]

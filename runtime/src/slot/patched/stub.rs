@@ -29,6 +29,10 @@
 //! compiled for a processor that the caller is not compiled for (a feature that no instruction here needs), which LLVM does not
 //! inline. Where it does all the same, nothing is wrong: then the stub's load of the cell stands in the caller.
 //!
+//! Without optimisation the compiler makes one copy of an `inline` function after all, and exports it from library crates. It has
+//! a copy for each unit of one that is to be inlined always. So that is what the stub says it is in builds with debug assertions;
+//! and LLVM does not inline a function that calls itself, as the stub seems to do: where a cell holds what no cell ever holds.
+//!
 //! Whatever the default's code is, the other arm calls what nobody knows. So the compiler can conclude nothing from the one
 //! for the other: not that it never unwinds, nor that it has no effects.
 
@@ -97,15 +101,24 @@ macro_rules! __stub {
     (
         method = $method:expr,
         definition = [$($definition:tt)*],
+        itself = [$($itself:tt)*],
         erased = [$($erased:tt)*],
         default = [$($default:tt)*],
         arguments = [$($argument:ident),*],
         $($signature:tt)*
     ) => {
-        #[inline]
-        #[target_feature(enable = "widekl")]
+        #[cfg_attr(not(debug_assertions), inline, target_feature(enable = "widekl"))]
+        #[cfg_attr(debug_assertions, inline(always))]
         $($signature)* {
             let code = $crate::__private::cell_of::<$($definition)*>($method).load();
+            #[cfg(debug_assertions)]
+            if code == $crate::__private::CodeCell::NEVER {
+                // SAFETY: the caller's promises, passed on.
+                let result = unsafe { $($itself)*($($argument),*) };
+                // Not the last thing that it does, or this is made a loop.
+                $crate::__private::core::hint::black_box(());
+                return result;
+            }
             if code.is_null() {
                 // SAFETY: the caller's promise is that of the default's shim, which ignores `this`.
                 return unsafe { $($default)*($($argument),*) };
@@ -149,7 +162,8 @@ macro_rules! __call {
         // SAFETY: no instruction but padding, and a record in a section of its own.
         unsafe {
             ::core::arch::asm!(
-                $crate::__align_call!($padding),
+                ".p2align 3,,{limit}",
+                ".skip {padding}, 0x90",
                 "2:",
                 ".pushsection hotcall_calls, \"aR\", @progbits",
                 ".balign 4",
@@ -162,6 +176,8 @@ macro_rules! __call {
                 stub = sym $($stub)*,
                 core = sym <$($definition)* as $crate::__private::Definition>::core,
                 method = const $method,
+                limit = const $crate::__private::call_limit($crate::__private::core::cfg!(debug_assertions)),
+                padding = const $crate::__private::call_padding($crate::__private::core::cfg!(debug_assertions), $padding),
                 inout("rdi") this,
                 $(inout($register) $argument,)*
                 options(nostack, preserves_flags),
@@ -173,23 +189,19 @@ macro_rules! __call {
     }};
 }
 
-/// Where a call is to begin: at 0, 1 or 2 mod 8.
-#[cfg(not(debug_assertions))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __align_call {
-    ($padding:literal) => {
-        ".p2align 3,,5"
-    };
+/// How many bytes of padding the label before a call may take to come to lie at 0 mod 8. With five, it lies at 0, 1 or 2. See
+/// [`call_padding`].
+#[must_use]
+pub const fn call_limit(is_debug: bool) -> u32 {
+    if is_debug { 7 } else { 5 }
 }
 
-/// Without optimisation each argument is stored behind the label and loaded again, by instructions whose lengths are known as long
-/// as the function's frame is small. So the label is moved, within 0 to 3 mod 8, for the call to come to lie right.
-#[cfg(debug_assertions)]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __align_call {
-    ($padding:literal) => {
-        ::core::concat!(".p2align 3\n.skip ", ::core::stringify!($padding), ", 0x90")
-    };
+/// How far behind that the label is. Without optimisation each argument is stored behind it and loaded again, by instructions whose
+/// lengths are known as long as the function's frame is small: so the label is moved, within 0 to 3 mod 8, for the call to come to lie
+/// right. It lies right with optimisation, too, where the call is the label.
+///
+/// `is_debug` is that of the crate that the trait stands in, whatever hotcall itself was built with.
+#[must_use]
+pub const fn call_padding(is_debug: bool, padding: u32) -> u32 {
+    if is_debug { padding } else { 0 }
 }

@@ -1,6 +1,7 @@
 //! Traits of the shapes that real systems dispatch on, each in a slot: plain, bound, locked, as the trait object that it is.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
+#![allow(clippy::non_minimal_cfg, clippy::needless_arbitrary_self_type, reason = "the forms are the point")]
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -152,7 +152,8 @@ impl Context<'_> {
                 quote!(let __slot = #rt::Handle::<#definition>::slot(self.0); #call)
             };
             let target = quote!(#holder<#rt::Handle<#definition>>);
-            let predicates = self.definition_predicates();
+            let (definition_predicates, predicates) = (self.definition_predicates(), &self.of.predicates);
+            let predicates = quote!(#definition_predicates, #(#predicates,)*);
             self.implementation(
                 &self.header(&TokenStream::new(), &quote!(#definition)),
                 &target,

@@ -11,7 +11,7 @@ use super::rewrite::{Associated, associated_parameter};
 /// A trait of another crate that a local one represents.
 pub(crate) struct Foreign {
     /// Where it is, with its arguments.
-    pub(crate) path: TokenStream,
+    pub(crate) path: syn::Path,
 }
 
 /// What the expansion needs to know of a trait.
@@ -290,8 +290,24 @@ impl Trait {
 
     /// The same methods, as those of a trait of another crate: `dyn Trait` stays the interface.
     pub(crate) fn represents(self, foreign: Foreign) -> syn::Result<Self> {
-        let path = foreign.path.clone();
-        Ok(Self { bound: path.clone(), path, foreign: Some(foreign), ..self })
+        let path = foreign.path.to_token_stream();
+        let mut bound = foreign.path.clone();
+        if let Some(last) = bound.segments.last_mut()
+            && !self.associated.is_empty()
+        {
+            let written = match &last.arguments {
+                syn::PathArguments::AngleBracketed(arguments) => arguments.args.iter().cloned().collect(),
+                _ => Vec::new(),
+            };
+            let named = self.associated.iter().map(|name| {
+                let parameter = associated_parameter(name);
+                quote!(#name = #parameter)
+            });
+            last.arguments =
+                syn::PathArguments::AngleBracketed(syn::parse_quote!(<#(#written,)* #(#named),*>));
+        }
+        let bound = bound.to_token_stream();
+        Ok(Self { bound, path, foreign: Some(foreign), ..self })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a lock gives is shared between threads only where the trait is `Sync`; and so is the slot.
+//! What a lock gives is shared between threads only where the trait is `Sync`.
 #![allow(dead_code)]
 #![forbid(unsafe_code)]
 #[allow(unused_imports)]

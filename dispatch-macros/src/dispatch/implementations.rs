@@ -182,7 +182,7 @@ impl Context<'_> {
         );
         let body = |_: usize, method: &Method| {
             let (name, arguments) = (&method.name, &method.arguments);
-            let call = quote!(<#interface as #path>::#name(&**self #(, #arguments)*));
+            let call = quote!(<#interface as #path>::#name(#rt::Held::__object(self) #(, #arguments)*));
             // SAFETY: the contract is the caller's, and the same.
             if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
         };

@@ -92,7 +92,7 @@ impl Declaration {
         let rt = quote!(#krate::__private);
         // Only its methods are looked at: the local trait that is written has none.
         let listed: ItemTrait = syn::parse_quote!(#unsafety trait #name: #supertraits { #(#items)* });
-        let beside = dispatch::beside_foreign(&listed, Foreign { path: quote!(#path) })?;
+        let beside = dispatch::beside_foreign(&listed, Foreign { path: path.clone() })?;
         let text = format!(
             "Stands for [`{}`] as the type of slots: `static NAME: dyn {name} = default;`.",
             as_text(&path)
@@ -110,11 +110,15 @@ impl Declaration {
 
 /// What cannot be routed through a slot is refused where it stands.
 fn check(item: &TraitItem) -> syn::Result<()> {
+    if let TraitItem::Type(ty) = item
+        && ty.generics.params.is_empty()
+    {
+        return Ok(());
+    }
     let TraitItem::Fn(function) = item else {
         return Err(syn::Error::new(
             item.span(),
-            "only methods are listed here; a trait with associated types or constants cannot be routed through a \
-             slot from outside its crate",
+            "only methods and associated types are listed here, `type Error;`: no trait object has anything else",
         ));
     };
     if let Some(body) = &function.default {

@@ -29,7 +29,9 @@ mod sources;
 /// }
 /// ```
 ///
-/// `docs/FORMS.md` lists every form, each with its test. Its one argument is `crate = path`, where hotcall is re-exported.
+/// `docs/FORMS.md` lists every form, each with its test. Its arguments are `crate = path`, where hotcall is
+/// re-exported; and `blanket`, for a trait that has an implementation for all types of a kind, `impl<T: Read + Seek> ReadSeek for T`:
+/// then what holds an implementor has the trait's methods, and the trait itself by that implementation or not at all.
 /// Methods may be marked `#[chain(..)]`: see `hotcall::Chain`. An `#[async_trait]` may stand above or below it.
 #[proc_macro_attribute]
 pub fn dispatch(arguments: TokenStream, item: TokenStream) -> TokenStream {

@@ -110,7 +110,6 @@ impl Drop for Batch {
 
 /// What a batch replaced, in the order of its changes. Dropping it lets the runtime free them all.
 #[derive(Debug)]
-#[must_use = "drop it to let the runtime free the old instances, or wait until they have drained"]
 pub struct RetiredBatch {
     installed: Vec<Arc<Installed>>,
 }

@@ -123,6 +123,18 @@ impl<I: ?Sized + Interface> Instance<I> {
         Self::from_raw(RawInstance::boxed::<I, T>(value))
     }
 
+    /// For `#[slot]`, which says elsewhere that `T` is an implementor.
+    ///
+    /// # Safety
+    ///
+    /// `table` is that of `T` for this interface.
+    #[doc(hidden)]
+    #[must_use]
+    pub unsafe fn __with_table<T: 'static>(value: T, table: &'static Table) -> Self {
+        let data = NonNull::from(Box::leak(Box::new(value))).cast();
+        Self::from_raw(RawInstance { data, table, owned: true, keeper: None })
+    }
+
     pub(crate) fn from_raw(raw: RawInstance) -> Self {
         Self { raw, interface: PhantomData }
     }

@@ -20,7 +20,6 @@ use crate::quiesce::{self, reclaimer};
 ///   slots, which are not told apart. While one of them lasts, replacing goes on and only freeing waits.
 /// * A plugin's destructor, on the runtime's thread, may call slots and replace what is in them; it may not wait
 ///   ([`WaitError::WouldDeadlock`]). If it panics, the panic is reported as a `tracing` event and goes no further.
-#[must_use = "drop it to let the runtime free the old instance, or wait to have it back"]
 pub struct Retired<I: ?Sized + Interface> {
     installed: Arc<Installed>,
     interface: PhantomData<Box<I>>,

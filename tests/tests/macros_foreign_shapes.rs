@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
+use decoder::Service as _;
 use hotcall::{Patched, foreign, pin, slot};
 
 /// Another crate, as far as a module can be one.
@@ -15,6 +16,13 @@ pub mod decoder {
             "unnamed"
         }
     }
+    /// As `tower::Service` is.
+    pub trait Service<Request> {
+        type Response;
+        type Error;
+        fn ready(&self) -> Result<(), Self::Error>;
+        fn call(&self, request: Request) -> Result<Self::Response, Self::Error>;
+    }
     pub trait Provider: Debug + Display + Send + Sync {
         fn name(&self) -> &str;
         fn columns(&self) -> usize;
@@ -26,6 +34,12 @@ foreign! {
         fn decode(&mut self, packet: &[u8]) -> Result<&[u8], String>;
         fn reset(&mut self);
         fn name(&self) -> &str;
+    }
+    trait decoder::Service<u32> as Numbers {
+        type Response;
+        type Error;
+        fn ready(&self) -> Result<(), Self::Error>;
+        fn call(&self, request: u32) -> Result<Self::Response, Self::Error>;
     }
     trait decoder::Provider: Debug + Display {
         fn name(&self) -> &str;
@@ -66,6 +80,18 @@ impl decoder::Provider for Xor {
     }
 }
 
+impl decoder::Service<u32> for Xor {
+    type Response = u64;
+    type Error = String;
+    fn ready(&self) -> Result<(), String> {
+        Err("busy".into())
+    }
+    fn call(&self, request: u32) -> Result<u64, String> {
+        Ok(u64::from(request) ^ u64::from(self.0))
+    }
+}
+#[slot]
+static NUMBERS: dyn Numbers<Response = u64, Error = String> = Xor::new(3);
 #[slot]
 static DECODER: dyn Decoder = Xor::new(1);
 #[slot]
@@ -86,4 +112,14 @@ fn through_locks_guards_and_handles() {
     drop(PROVIDER.replace(Xor::new(7)).unwrap());
     assert_eq!((PROVIDER.columns(), PROVIDER.to_string()), (7, "xor 7".into()));
     assert_eq!((PROVIDER.bind(&guard).name(), PROVIDER.get(&guard).name()), ("provider", "provider"));
+}
+
+#[test]
+fn associated_types() {
+    fn call<S: decoder::Service<u32, Response = u64>>(service: &S) -> (bool, u64) {
+        (service.ready().is_ok(), service.call(1).ok().unwrap())
+    }
+    assert_eq!((NUMBERS.call(2), call(&NUMBERS), call(&NUMBERS.handle())), (Ok(1), (false, 2), (false, 2)));
+    drop(NUMBERS.replace(Xor::new(8)).unwrap());
+    assert_eq!(NUMBERS.bind(&pin()).call(1), Ok(9));
 }

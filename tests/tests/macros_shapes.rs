@@ -1,6 +1,7 @@
 //! Traits of the shapes that real systems dispatch on, each in a slot: plain, bound, locked, as the trait object that it is.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
+#![allow(clippy::non_minimal_cfg, clippy::needless_arbitrary_self_type, reason = "the forms are the point")]
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -63,6 +64,76 @@ fn a_plan() {
     assert_eq!((handle.rows(), format!("{handle} {handle:?}")), (8, "scan of 8 Scan(8)".to_owned()));
     let instance: Instance<dyn Plan> = Instance::new(Scan(9));
     assert_eq!(format!("{instance:?} {}", instance.name()), "Scan(9) scan");
+}
+
+// Supertraits that are conversions, functions and references; one that holds for every lifetime; a result that is opaque.
+
+pub trait Parses<'a> {
+    fn parse(&self, text: &'a str) -> &'a str;
+}
+#[dispatch]
+pub trait Token: AsRef<str> + std::ops::Deref<Target = str> + for<'a> Parses<'a> + Send + Sync {
+    fn kind(&self) -> u8;
+    fn chars(&self) -> impl Iterator<Item = char>
+    where
+        Self: Sized;
+}
+struct Word(&'static str);
+impl AsRef<str> for Word {
+    fn as_ref(&self) -> &str {
+        self.0
+    }
+}
+impl std::ops::Deref for Word {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.0
+    }
+}
+impl<'a> Parses<'a> for Word {
+    fn parse(&self, text: &'a str) -> &'a str {
+        text.strip_prefix(self.0).unwrap_or(text)
+    }
+}
+impl Token for Word {
+    fn kind(&self) -> u8 {
+        1
+    }
+    fn chars(&self) -> impl Iterator<Item = char> {
+        self.0.chars()
+    }
+}
+#[dispatch]
+pub trait Callback: Fn(&str) -> usize + Send + Sync {
+    fn twice(&self, text: &str) -> usize {
+        self(text) * 2
+    }
+}
+impl<F: Fn(&str) -> usize + Send + Sync> Callback for F {}
+#[dispatch(blanket)]
+pub trait ReadSeek: std::io::Read + std::io::Seek + Send {
+    fn length(&mut self) -> u64 {
+        self.seek(std::io::SeekFrom::End(0)).unwrap()
+    }
+}
+impl<T: std::io::Read + std::io::Seek + Send> ReadSeek for T {}
+#[slot]
+static FILE: dyn ReadSeek = std::io::Cursor::new(*b"12345") as std::io::Cursor<[u8; 5]>;
+#[slot]
+static TOKEN: dyn Token = Word("a");
+#[slot]
+static CALLBACK: dyn Callback = str::len as fn(&str) -> usize;
+
+#[test]
+fn supertraits_of_the_standard_library() {
+    assert_eq!((TOKEN.kind(), CALLBACK.twice("abc"), Word("ab").chars().count()), (1, 6, 2));
+    let guard = pin();
+    let token = TOKEN.get(&guard);
+    assert_eq!((token.as_ref().len(), token.parse("ab"), token.kind()), (1, "b", 1));
+    assert_eq!(CALLBACK.get(&guard)("four"), 4);
+    assert_eq!(FILE.lock().length(), 5);
+    let mut handle: Patched<dyn ReadSeek> = Patched::new(std::io::Cursor::new(vec![1, 2]));
+    assert_eq!(handle.length(), 2);
 }
 
 // An error of a provider's own.

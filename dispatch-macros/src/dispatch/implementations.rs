@@ -152,7 +152,8 @@ impl Context<'_> {
                 quote!(let __slot = #rt::Handle::<#definition>::slot(self.0); #call)
             };
             let target = quote!(#holder<#rt::Handle<#definition>>);
-            let predicates = self.definition_predicates();
+            let (definition_predicates, predicates) = (self.definition_predicates(), &self.of.predicates);
+            let predicates = quote!(#definition_predicates, #(#predicates,)*);
             self.implementation(
                 &self.header(&TokenStream::new(), &quote!(#definition)),
                 &target,
@@ -181,7 +182,7 @@ impl Context<'_> {
         );
         let body = |_: usize, method: &Method| {
             let (name, arguments) = (&method.name, &method.arguments);
-            let call = quote!(<#interface as #path>::#name(&**self #(, #arguments)*));
+            let call = quote!(<#interface as #path>::#name(#rt::Held::__object(self) #(, #arguments)*));
             // SAFETY: the contract is the caller's, and the same.
             if method.is_unsafe() { quote!(unsafe { #call }) } else { call }
         };

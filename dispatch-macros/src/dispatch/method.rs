@@ -89,7 +89,10 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
         })))
     };
     if wants_sized(signature) {
-        return kept(Why::Sized);
+        // A body that panics has no such type.
+        let opaque =
+            matches!(&signature.output, ReturnType::Type(_, ty) if matches!(**ty, Type::ImplTrait(_)));
+        return kept(if opaque && item.default.is_none() { Why::Bound } else { Why::Sized });
     }
     let receiver = check(signature)?;
     let Some((lifetime, mutability)) = by_reference(receiver) else {

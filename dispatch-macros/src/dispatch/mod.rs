@@ -32,37 +32,54 @@ pub(crate) use trait_item::{Foreign, Trait};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let item: ItemTrait = syn::parse2(item)?;
-    let Arguments { crate_path } = syn::parse2(arguments)?;
-    with_crate_path(crate_path, || dispatch(item))
+    let Arguments { crate_path, blanket } = syn::parse2(arguments)?;
+    with_crate_path(crate_path, || dispatch(item, blanket))
 }
 
-/// The one argument: where hotcall is.
+/// `blanket`, `crate = path`.
+#[derive(Default)]
 struct Arguments {
     crate_path: Option<CratePath>,
+    blanket: bool,
 }
 
 impl Parse for Arguments {
     fn parse(input: ParseStream) -> syn::Result<Self> {
-        if !input.is_empty() && !CratePath::is_next(input) {
-            return Err(input
-                .error("the one argument of #[dispatch] is `crate = path`, where hotcall is re-exported"));
+        let mut arguments = Self::default();
+        while !input.is_empty() {
+            if CratePath::is_next(input) {
+                arguments.crate_path = Some(input.parse()?);
+            } else if input.peek(syn::Ident) && input.fork().parse::<syn::Ident>()? == "blanket" {
+                input.parse::<syn::Ident>()?;
+                arguments.blanket = true;
+            } else {
+                return Err(input.error(
+                    "the arguments of #[dispatch] are `blanket`, for a trait that its crate implements for all types of a \
+                     kind, and `crate = path`, where hotcall is re-exported",
+                ));
+            }
+            if !input.is_empty() {
+                input.parse::<syn::Token![,]>()?;
+            }
         }
-        Ok(Self { crate_path: if input.is_empty() { None } else { Some(input.parse()?) } })
+        Ok(arguments)
     }
 }
 
-fn dispatch(mut item: ItemTrait) -> syn::Result<TokenStream> {
+fn dispatch(mut item: ItemTrait, blanket: bool) -> syn::Result<TokenStream> {
+    let again = blanket.then(|| quote::quote!(blanket,));
     if let Some(place) = item.attrs.iter().position(rewrites_methods) {
         // That attribute is to see the trait first.
         let krate = crate_path();
-        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(crate = #krate)]));
+        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
         return Ok(quote::quote!(#item));
     }
-    if let Some((with, without)) = configured(&item) {
+    if let Some((with, without)) = configured(&item, again.as_ref()) {
         return Ok(quote::quote!(#with #without));
     }
     let rules = chain::Rules::take(&mut item)?;
     let analysed = Trait::analyse(&item)?;
+    let analysed = if blanket { analysed.with_a_blanket() } else { analysed };
     let chains = chain::expansion(&analysed, &rules)?;
     let expansion = expand::expansion(&analysed, &chains);
     Ok(quote::quote! {
@@ -78,7 +95,7 @@ fn rewrites_methods(attribute: &syn::Attribute) -> bool {
 
 /// A method that may be configured out is no reason for anything that is written beside the trait. So where one might be, the
 /// compiler first says which it is: of two traits, with the method and without, it keeps one.
-fn configured(item: &ItemTrait) -> Option<(ItemTrait, ItemTrait)> {
+fn configured(item: &ItemTrait, again: Option<&TokenStream>) -> Option<(ItemTrait, ItemTrait)> {
     let krate = crate_path();
     let place = item.items.iter().position(|item| match item {
         syn::TraitItem::Fn(function) => {
@@ -102,7 +119,7 @@ fn configured(item: &ItemTrait) -> Option<(ItemTrait, ItemTrait)> {
         (&mut without, quote::quote!(not(all(#(#conditions),*)))),
     ] {
         item.attrs.insert(0, syn::parse_quote!(#[cfg(#condition)]));
-        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(crate = #krate)]));
+        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
     }
     Some((with, without))
 }

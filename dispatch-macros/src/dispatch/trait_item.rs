@@ -11,7 +11,7 @@ use super::rewrite::{Associated, associated_parameter};
 /// A trait of another crate that a local one represents.
 pub(crate) struct Foreign {
     /// Where it is, with its arguments.
-    pub(crate) path: TokenStream,
+    pub(crate) path: syn::Path,
 }
 
 /// What the expansion needs to know of a trait.
@@ -145,6 +145,8 @@ impl Trait {
             }
         }
 
+        // No type of ours can be called; and whatever can be may have the trait by an implementation for all such types.
+        is_closed |= asked.iter().any(|bound| is_named(bound, &["Fn", "FnMut", "FnOnce"]));
         is_closed |= undispatched.iter().any(|method: &Undispatched| method.why == Why::Bound);
         let name = &item.ident;
         let path = quote!(#name<#(#path_arguments),*>);
@@ -202,6 +204,11 @@ impl Trait {
         })
     }
 
+    /// The same, for a trait that its crate implements for all types of a kind: another implementation might be in the way.
+    pub(crate) fn with_a_blanket(self) -> Self {
+        Self { is_closed: true, ..self }
+    }
+
     /// The same, for the hidden trait of a function slot.
     pub(crate) fn of_a_function(self) -> Self {
         Self { holder: None, ..self }
@@ -251,7 +258,17 @@ impl Trait {
     /// What the trait asks of `target`, where that may not have it.
     pub(crate) fn asked_of(&self, rt: &Ident, target: &TokenStream) -> TokenStream {
         let supertraits = self.supertraits.iter().filter(|bound| !is_named(bound, &["Debug"]));
-        quote!(#(for<'__same> <#target as #rt::Same<'__same>>::It: #supertraits,)*)
+        let each = supertraits.map(|bound| {
+            let mut bound = bound.clone();
+            // One binder: `for<'a> Super<'a>` has no other around it.
+            let binder = match &mut bound {
+                TypeParamBound::Trait(bound) => bound.lifetimes.take(),
+                _ => None,
+            };
+            let lifetimes = binder.iter().flat_map(|binder| &binder.lifetimes);
+            quote!(for<'__same #(, #lifetimes)*> <#target as #rt::Same<'__same>>::It: #bound,)
+        });
+        quote!(#(#each)*)
     }
 
     /// The method's index among those that are configured in; for `methods.len()`, how many there are.
@@ -290,8 +307,24 @@ impl Trait {
 
     /// The same methods, as those of a trait of another crate: `dyn Trait` stays the interface.
     pub(crate) fn represents(self, foreign: Foreign) -> syn::Result<Self> {
-        let path = foreign.path.clone();
-        Ok(Self { bound: path.clone(), path, foreign: Some(foreign), ..self })
+        let path = foreign.path.to_token_stream();
+        let mut bound = foreign.path.clone();
+        if let Some(last) = bound.segments.last_mut()
+            && !self.associated.is_empty()
+        {
+            let written = match &last.arguments {
+                syn::PathArguments::AngleBracketed(arguments) => arguments.args.iter().cloned().collect(),
+                _ => Vec::new(),
+            };
+            let named = self.associated.iter().map(|name| {
+                let parameter = associated_parameter(name);
+                quote!(#name = #parameter)
+            });
+            last.arguments =
+                syn::PathArguments::AngleBracketed(syn::parse_quote!(<#(#written,)* #(#named),*>));
+        }
+        let bound = bound.to_token_stream();
+        Ok(Self { bound, path, foreign: Some(foreign), ..self })
     }
 }
 
@@ -360,7 +393,8 @@ const EVERYWHERE: [&str; 4] = ["Send", "Sync", "Any", "Sized"];
 /// Supertraits that everything has which holds an implementor.
 const KNOWN: [&str; 7] = ["Debug", "Display", "Error", "Unpin", "UnwindSafe", "RefUnwindSafe", "Freeze"];
 /// Supertraits with methods that take `&mut self`.
-const EXCLUSIVE: [&str; 14] = [
+const EXCLUSIVE: [&str; 15] = [
+    "FnMut",
     "Iterator",
     "DoubleEndedIterator",
     "ExactSizeIterator",

@@ -61,7 +61,8 @@ impl<'a> Slot<'a> {
             &interface,
             &quote_spanned!(default_type.span()=> #rt::Table::of::<#interface, #default_type>()),
             &quote!(#rt::DefaultCell::<#default_type>::get(#definition::__default())),
-            &quote!(#rt::Instance::new::<#default_type>(__VALUE)),
+            // SAFETY: the table is that of the value's type.
+            &quote!(unsafe { #rt::Instance::__with_table::<#default_type>(__VALUE, Self::TABLE) }),
         );
         Ok(quote! {
             #declared

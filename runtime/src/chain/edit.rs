@@ -171,7 +171,6 @@ impl<I: ?Sized + Chainable> fmt::Debug for Edit<I> {
 ///
 /// Those that have drained are dropped with it, right there. If the destructor of one panics, the others are dropped all
 /// the same.
-#[must_use = "drop it to let the runtime free the old elements, or wait until they have drained"]
 pub struct RetiredElements<I: ?Sized + Chainable> {
     gone: Leaving,
     interface: PhantomData<fn() -> Box<I>>,

@@ -25,7 +25,9 @@ pub enum SoleAccess {}
 /// 3. Where `K` is [`SharedAccess`], nobody has what the slot holds by `&mut`.
 pub struct Within<'g, D: Definition, K> {
     core: backend::BoundCore<'g>,
-    kind: PhantomData<(fn() -> (D, K), *const ())>,
+    kind: PhantomData<fn() -> (D, K)>,
+    /// Whether it goes to other threads is said below.
+    not_by_itself: PhantomData<*const ()>,
 }
 
 // SAFETY: who has it by value, or by `&mut`, has what the slot holds as it would have a reference or a box of it, and that is
@@ -39,7 +41,7 @@ impl<'g, D: Definition, K> Within<'g, D, K> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[cfg_attr(debug_assertions, inline)]
     pub(super) fn new(core: &'g SlotCore) -> Self {
-        Self { core: backend::BoundCore::new(core), kind: PhantomData }
+        Self { core: backend::BoundCore::new(core), kind: PhantomData, not_by_itself: PhantomData }
     }
 
     /// Where no `membarrier` reaches this thread, it may hold prefetched what was rewritten before its pin.
@@ -91,14 +93,14 @@ impl<D: Definition> Within<'_, D, SoleAccess> {
 }
 
 /// What the trait's methods are called on, for `within`.
-pub(super) fn methods<'a, I: ?Sized + Interface, V>(within: &'a V) -> &'a I::Methods<V> {
+pub(super) fn methods<I: ?Sized + Interface, V>(within: &V) -> &I::Methods<V> {
     let within: *const V = within;
     // SAFETY: `Interface`: it is `V`, or a `repr(transparent)` type of it.
     unsafe { &*within.cast() }
 }
 
 /// As [`methods`], exclusively.
-pub(super) fn methods_mut<'a, I: ?Sized + Interface, V>(within: &'a mut V) -> &'a mut I::Methods<V> {
+pub(super) fn methods_mut<I: ?Sized + Interface, V>(within: &mut V) -> &mut I::Methods<V> {
     let within: *mut V = within;
     // SAFETY: as above.
     unsafe { &mut *within.cast() }

@@ -267,6 +267,14 @@ impl<I: ?Sized + Interface> Held<'_, I> {
         self.table.type_name()
     }
 
+    /// For `#[dispatch]`: what this derefs to, whatever else the trait says of `Deref`.
+    #[doc(hidden)]
+    #[inline(always)]
+    #[must_use]
+    pub fn __object(&self) -> &I {
+        self
+    }
+
     /// The implementor, if it is a `T` of this program. `None` for what comes from a library: it may have been compiled
     /// with another `T`.
     #[must_use]

@@ -40,6 +40,7 @@ unsafe impl Send for SlotCore {}
 unsafe impl Sync for SlotCore {}
 
 impl SlotCore {
+    #[allow(clippy::too_many_arguments, reason = "each is another thing that the macro says")]
     pub(crate) const fn new(
         name: &'static str,
         _identity: &'static Identity,

@@ -1,4 +1,4 @@
-//! What is lent by `&self` keeps `&mut self` away, and a lock stays in its thread.
+//! What is lent by `&self` keeps `&mut self` away.
 #![allow(dead_code)]
 #![forbid(unsafe_code)]
 #[allow(unused_imports)]
@@ -24,11 +24,4 @@ fn main() {
     let name = lender.name();
     lender.touch();
     println!("{name}");
-    std::thread::spawn(move || lender.touch());
-    println!("{}", LENDER.read().name());
-    let lender = LENDER.lock();
-    let shared = &*lender;
-    std::thread::scope(|scope| {
-        scope.spawn(|| shared.name().len());
-    });
 }

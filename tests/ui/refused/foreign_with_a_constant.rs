@@ -1,4 +1,4 @@
-//! A foreign trait has methods only.
+//! A foreign trait has methods and associated types.
 #![allow(dead_code)]
 #![forbid(unsafe_code)]
 #[allow(unused_imports)]
@@ -6,7 +6,7 @@ use hotcall::{dispatch, slot};
 
 hotcall::foreign! {
     trait std::iter::IntoIterator as Iterable {
-        type Item;
+        const SIZE: usize;
     }
 }
 

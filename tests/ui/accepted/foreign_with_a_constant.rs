@@ -1,4 +1,4 @@
-//! A foreign trait has methods only.
+//! A foreign trait has methods and associated types.
 #![allow(dead_code)]
 #![forbid(unsafe_code)]
 #[allow(unused_imports)]

@@ -58,7 +58,7 @@ fn apart(test: &str, program: &Program) -> (ExitStatus, String) {
 
 /// A shorter program that fails as well.
 fn shortest(program: Program, fails: impl Fn(&Program) -> bool) -> Program {
-    assert!(fails(&program), "fails once, and not again");
+
     let mut best = program;
     let mut chunk = best.0.len().div_ceil(2);
     while chunk > 0 {
@@ -96,13 +96,14 @@ struct Hole {
     name: &'static str,
     sabotage: Option<&'static str>,
     exchange: bool,
-    /// The shortest program that was found to find it.
+    /// A short program that finds it. Of bytes: whoever changes how they are read looks for another.
     program: &'static str,
 }
 
+#[rustfmt::skip]
 const HOLES: [Hole; 2] = [
-    Hole { name: "edits are exchanged", sabotage: None, exchange: true, program: "" },
-    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, program: "" },
+    Hole { name: "edits are exchanged", sabotage: None, exchange: true, program: "c5200e2a9a72d82256c97e71b07fcf62f849d7dbf5947102" },
+    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, program: "004e00010344000100060003004e0000035100000006000300400000" },
 ];
 
 const HOLE: &str = "HOTCALL_PROGRAMS_HOLE";
@@ -174,7 +175,12 @@ fn search_for_planted_holes() {
             let mut child = child_with(index, "planted_holes_are_found");
             !child.env(PROGRAM, program.to_hex()).env(PATIENCE, "300").output().unwrap().status.success()
         };
-        let short = shortest(Program::from_seed(seed, OPS), fails);
+        let program = Program::from_seed(seed, OPS);
+        if !fails(&program) {
+            println!("fails after others only");
+            continue;
+        }
+        let short = shortest(program, fails);
         println!("HOTCALL_PROGRAM={}\n{:#?}", short.to_hex(), short.0);
     }
 }

@@ -1,7 +1,7 @@
 //! What the tests share.
 
-pub mod negative;
-pub mod package;
 #[cfg(target_os = "linux")]
 pub mod forking;
+pub mod negative;
+pub mod package;
 pub mod plugin;

@@ -129,7 +129,10 @@ fn every_order_of_many() {
             SLOT.replace(Suspends::new(&ended)).map(drop).unwrap();
             let mut calls: Vec<_> =
                 (0..count).map(|_| Some(Call::new(|yielder, ()| SLOT.run(0, yielder)))).collect();
-            calls.iter_mut().flatten().for_each(|call| assert!(matches!(call.resume(()), CoroutineResult::Yield(()))));
+            calls
+                .iter_mut()
+                .flatten()
+                .for_each(|call| assert!(matches!(call.resume(()), CoroutineResult::Yield(()))));
             let retired = SLOT.replace(Idle).unwrap();
             let mut at = 0;
             for _ in 0..count {

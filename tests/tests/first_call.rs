@@ -125,6 +125,7 @@ fn without_membarrier() {
         assert_eq!(hotcall::sections(), hotcall::Sections::Pinned);
         return;
     }
-    let output = std::process::Command::new(std::env::current_exe().unwrap()).env(VARIABLE, "1").output().unwrap();
+    let output =
+        std::process::Command::new(std::env::current_exe().unwrap()).env(VARIABLE, "1").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -11,6 +11,7 @@
 //! `HOTCALL_PROGRAMS_SEED` says where to begin, `HOTCALL_PROGRAMS_THREADS=1` puts threads in the place of coroutines.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
+#![cfg(target_os = "linux")]
 
 #[path = "../../fuzz/src/programs/mod.rs"]
 mod programs;
@@ -58,7 +59,6 @@ fn apart(test: &str, program: &Program) -> (ExitStatus, String) {
 
 /// A shorter program that fails as well.
 fn shortest(program: Program, fails: impl Fn(&Program) -> bool) -> Program {
-
     let mut best = program;
     let mut chunk = best.0.len().div_ceil(2);
     while chunk > 0 {

@@ -210,6 +210,9 @@ fn without_memory_for_records() {
         exit(if right && refused && ended.load(Ordering::SeqCst) == 0 { 0 } else { 1 });
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "without_memory_for_records"]).env(VARIABLE, "1").env("HOTCALL_SABOTAGE", "no-records");
+    command
+        .args(["--exact", "without_memory_for_records"])
+        .env(VARIABLE, "1")
+        .env("HOTCALL_SABOTAGE", "no-records");
     assert_eq!(command.status().unwrap().code(), Some(0));
 }

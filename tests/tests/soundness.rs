@@ -49,7 +49,8 @@ fn public() -> Vec<String> {
 #[test]
 fn each_public_item_has_a_row() {
     let document = read("docs/SOUNDNESS.md");
-    let rows = document.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1));
+    let rows =
+        document.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1));
     let named: HashSet<&str> = rows.flat_map(code).flat_map(words).collect();
     let public = public();
     assert!(public.len() > 50, "{public:?}");

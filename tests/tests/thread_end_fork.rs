@@ -81,7 +81,9 @@ impl Drop for AtEnd {
     fn drop(&mut self) {
         let kind = self.0;
         let outcome = match kind {
-            Kind::Once | Kind::Twice | Kind::FirstCall => forked(replaces_and_frees) && forked(replaces_and_frees),
+            Kind::Once | Kind::Twice | Kind::FirstCall => {
+                forked(replaces_and_frees) && forked(replaces_and_frees)
+            }
             Kind::Guard => {
                 let guards = (hotcall::pin(), hotcall::pin());
                 forked(move || {
@@ -140,7 +142,8 @@ fn without_membarrier() {
         assert_eq!(sections(), Sections::Pinned);
         return;
     }
-    let output = std::process::Command::new(std::env::current_exe().unwrap()).env(VARIABLE, "1").output().unwrap();
+    let output =
+        std::process::Command::new(std::env::current_exe().unwrap()).env(VARIABLE, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -288,9 +288,7 @@ impl Context<'_> {
             }
             Fitted::Own => quote!(Own),
         };
-        let word = |class: &Ident, size: TokenStream| {
-            quote!(#rt::chain::Word { class: #rt::chain::Class::#class, size: #size })
-        };
+        let word = |class: &Ident, size: TokenStream| quote!(#rt::chain::Word { class: #rt::chain::Class::#class, size: #size });
         let through = match fitted {
             Fitted::Through(index) => Some(index),
             _ => None,
@@ -304,7 +302,9 @@ impl Context<'_> {
                 Some(match way {
                     Way::Rest if goes_through => word(&other, quote!(0)),
                     Way::Rest => return None,
-                    Way::Float => word(&format_ident!("Float"), quote!(#rt::core::mem::size_of::<#static_type>())),
+                    Way::Float => {
+                        word(&format_ident!("Float"), quote!(#rt::core::mem::size_of::<#static_type>()))
+                    }
                     Way::Pair => word(&unsigned, quote!(16)),
                     Way::Word if goes_through => {
                         word(&class(ty), quote!(#rt::core::mem::size_of::<#static_type>()))
@@ -316,9 +316,9 @@ impl Context<'_> {
         if method.passing.ways.last() == Some(&Way::Rest) {
             arguments.push(word(&unsigned, quote!(8)));
         }
-        let result = static_types.last().map(|static_type| {
-            word(&class(result), quote!(#rt::core::mem::size_of::<#static_type>()))
-        });
+        let result = static_types
+            .last()
+            .map(|static_type| word(&class(result), quote!(#rt::core::mem::size_of::<#static_type>())));
         let out = !in_register;
         let (empty, looped) = self.codes(number, fitted);
         quote! {

@@ -105,7 +105,8 @@ impl Context<'_> {
         let Trait { parameters, path, bound, predicates, .. } = self.of;
         let (shim, implementor) = (&names.shim, self.implementor());
         let (inputs, result) = self.erased_signature(method);
-        let (rest, unpacked) = (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
+        let (rest, unpacked) =
+            (method.passing.unpack_rest(rt, arguments), method.passing.unpack(rt, arguments));
         let receiver = self.receiver();
         let (declared, found) = if self.of.lends_shared() {
             let found = quote!(<#receiver as #rt::Receiver<#implementor>>::receive);

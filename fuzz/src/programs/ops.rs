@@ -93,7 +93,9 @@ fn peek(world: &World, slot: usize) {
 /// What was retired is dropped, kept, leaked, or waited for.
 pub fn dispose(world: &World, retired: Retired<dyn Step>, id: usize, how: u8) {
     ledger::put(id, Place::Retired);
-    if retired.is_drained() && let Some(why) = ledger::must_live(id) {
+    if retired.is_drained()
+        && let Some(why) = ledger::must_live(id)
+    {
         ledger::report(format!("drained: {why}"));
     }
     match how % 8 {
@@ -439,7 +441,10 @@ fn committed(world: &World, retired: hotcall::RetiredBatch, changes: &[(usize, u
             never.push(*id);
         }
     }
-    changes.iter().filter(|(slot, id)| slots[*slot] == *id).for_each(|(_, id)| ledger::put(*id, Place::Installed));
+    changes
+        .iter()
+        .filter(|(slot, id)| slots[*slot] == *id)
+        .for_each(|(_, id)| ledger::put(*id, Place::Installed));
     drop(slots);
     gone.iter().for_each(|id| ledger::put(*id, Place::Retired));
     gone.extend(never);

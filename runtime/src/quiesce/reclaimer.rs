@@ -232,7 +232,8 @@ fn run_next() -> bool {
         let _no_fork = gated::pass();
         let next = {
             let mut queue = lock(&QUEUE);
-            let commits = queue.due.iter().take_while(|due| matches!(due, Deferred::Commit(_))).take(TOGETHER);
+            let commits =
+                queue.due.iter().take_while(|due| matches!(due, Deferred::Commit(_))).take(TOGETHER);
             // What is neither is done alone.
             let count = commits.count().max(1).min(queue.due.len());
             let rest = queue.due.split_off(count);

@@ -298,7 +298,12 @@ fn register() -> Option<Cursor> {
         // A signal handler may have come in the meantime, and have claimed the same one, or another.
         if let Some(known) = CURSOR.get() {
             if !ptr::eq(known.record, record) {
-                let _ = owner.compare_exchange(claimed, owner::freed(claimed), Ordering::Release, Ordering::Relaxed);
+                let _ = owner.compare_exchange(
+                    claimed,
+                    owner::freed(claimed),
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
             }
             return Some(known);
         }
@@ -364,7 +369,12 @@ fn claim(thread: Thread, first: bool) -> Option<Claimed> {
 }
 
 /// Invariants 2 and 3. The caller knows that the owner of `before` does not exist.
-fn change_hands(owner: &'static AtomicU64, record: &'static Record, before: u64, after: u64) -> Option<Claimed> {
+fn change_hands(
+    owner: &'static AtomicU64,
+    record: &'static Record,
+    before: u64,
+    after: u64,
+) -> Option<Claimed> {
     // Acquires what the former owner's last sections have released, so that whoever sees the next owner's end has seen them.
     if !record.is_outside() {
         return None;

@@ -167,9 +167,9 @@ pub(crate) fn has_barrier() -> bool {
     barrier::is_available()
 }
 
-pub(crate) use stale::serialise as serialise_if_stale;
 #[cfg(patched)]
 pub(crate) use stale::code_written;
+pub(crate) use stale::serialise as serialise_if_stale;
 
 /// Where no `membarrier` is to be had: a thread serialises its core if code was written since it last did.
 #[cfg(patched)]

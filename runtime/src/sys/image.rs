@@ -116,7 +116,8 @@ impl Image {
 
     /// The segment of code that the address is in.
     pub(crate) fn code_at(&self, address: usize) -> Option<&'static [u8]> {
-        let has = |code: &&&'static [u8]| code.as_ptr_range().contains(&core::ptr::without_provenance(address));
+        let has =
+            |code: &&&'static [u8]| code.as_ptr_range().contains(&core::ptr::without_provenance(address));
         self.code.iter().find(has).copied()
     }
 
@@ -202,7 +203,8 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
         // its image is.
         let notes = unsafe { segment(base, header) };
         for (at, description) in notes_of_ours(notes) {
-            let (Some(calls), Some(slots)) = (calls_at(start + at, description), slots_at(start + at, description))
+            let (Some(calls), Some(slots)) =
+                (calls_at(start + at, description), slots_at(start + at, description))
             else {
                 continue;
             };
@@ -222,8 +224,9 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
             });
             // SAFETY: a loaded segment that can be read, there as long as its image is.
             let code = executable.map(|header| unsafe { segment(base, header) }).collect();
-            let readable =
-                headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0);
+            let readable = headers
+                .iter()
+                .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0);
             let extent = |header: &libc::Elf64_Phdr| {
                 let start = base.wrapping_add(header.p_vaddr as usize);
                 start..start + header.p_memsz as usize

@@ -14,8 +14,8 @@ pub(crate) mod memory;
 pub(crate) mod near;
 #[cfg(asymmetric)]
 pub(crate) mod pages;
-pub(crate) mod symbol;
 #[cfg(target_os = "linux")]
 pub(crate) mod spawn;
+pub(crate) mod symbol;
 #[cfg(asymmetric)]
 pub(crate) mod thread;

@@ -72,9 +72,9 @@ fn main() -> ExitCode {
     // Plugins panic with their answers by the thousand; any other panic is to be read.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let of_library = info.payload_as_str().is_some_and(|text| {
-            text.starts_with("told to ") || text.starts_with("a value that is no text")
-        });
+        let of_library = info
+            .payload_as_str()
+            .is_some_and(|text| text.starts_with("told to ") || text.starts_with("a value that is no text"));
         if !info.payload().is::<u64>() && !of_library {
             usual(info);
         }

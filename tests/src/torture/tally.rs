@@ -73,6 +73,8 @@ tallies! {
     plugin_panics,
     /// Constructors of a library that failed or panicked, as they should.
     constructors_failed,
+    /// Instances of a library whose destructor panicked on the thread that dropped them.
+    destructors_panicked,
     /// Times that a library was loaded, called and let go.
     reloads,
     /// Calls that were suspended in the middle, with others of the same thread.

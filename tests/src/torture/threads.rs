@@ -105,7 +105,7 @@ fn start<'scope>(
     #[cfg(target_os = "linux")]
     {
         if let Some(edges) = edges {
-            scope.spawn(move || edges.replace(&mut Random::new(plan.seed ^ 3_100), stopped));
+            scope.spawn(move || edges.replace(&mut Random::new(plan.seed ^ 3_100), plan.forks, stopped));
             scope.spawn(move || edges.reload(&mut Random::new(plan.seed ^ 3_200), stopped));
             scope.spawn(move || super::edges::call(&mut Random::new(plan.seed ^ 3_300), stopped));
         }

@@ -267,7 +267,11 @@ impl Images {
 
     /// The cells of a slot that has not been replaced yet are sites of the region.
     pub(super) fn adopt(&mut self, slot: &'static SlotCore, region: usize) {
-        self.untouched.entry(address_of(slot)).or_insert_with(|| Untouched { slot, region, calls: Vec::new() });
+        self.untouched.entry(address_of(slot)).or_insert_with(|| Untouched {
+            slot,
+            region,
+            calls: Vec::new(),
+        });
     }
 
     /// Makes a region of an image.
@@ -291,7 +295,9 @@ impl Images {
         let (mut found, mut at) = (Vec::new(), HashSet::new());
         for record in image.calls {
             let Some(label) = record.label() else { continue };
-            let Some(slot) = *slots.entry(record.core()).or_insert_with_key(|core| slot_of(*core)) else { continue };
+            let Some(slot) = *slots.entry(record.core()).or_insert_with_key(|core| slot_of(*core)) else {
+                continue;
+            };
             let code = image.code_at(label).unwrap_or_default();
             let call = if wanted {
                 arch::find_call(code, label, record.stub(), |pointer| image.pointer_at(pointer))
@@ -301,7 +307,9 @@ impl Images {
             match call {
                 // Where two records lead to one call, it is one site.
                 Ok(call) if !at.insert(call.at) => {}
-                Ok(call) => found.push((slot, Found { kind: Kind::Call(call), method: record.method(), region })),
+                Ok(call) => {
+                    found.push((slot, Found { kind: Kind::Call(call), method: record.method(), region }))
+                }
                 Err(kept) => self.keep(kept),
             }
         }
@@ -357,7 +365,9 @@ pub(super) fn address_of(slot: &SlotCore) -> usize {
 
 /// Whether what a record names was compiled with this copy of hotcall.
 pub(super) fn is_ours(record: &SlotRecord) -> bool {
-    record.runtime.is_some_and(|runtime| ptr::fn_addr_eq(runtime, image::runtime_anchor as extern "C" fn() -> _))
+    record
+        .runtime
+        .is_some_and(|runtime| ptr::fn_addr_eq(runtime, image::runtime_anchor as extern "C" fn() -> _))
 }
 
 /// The slots of those records of an image that `wanted` accepts, each once.
@@ -381,7 +391,8 @@ fn pages_of(start: usize, end: usize) -> Range<usize> {
 
 /// The pages that calls are on, and no others: each stays as it was where nothing is rewritten.
 fn page_runs(calls: impl Iterator<Item = CallSite>) -> Vec<Range<usize>> {
-    let mut pages: Vec<_> = calls.map(|call| pages_of(call.at.get(), call.at.get() + call.form.len())).collect();
+    let mut pages: Vec<_> =
+        calls.map(|call| pages_of(call.at.get(), call.at.get() + call.form.len())).collect();
     pages.sort_unstable_by_key(|pages| pages.start);
     let mut runs: Vec<Range<usize>> = Vec::new();
     for page in pages {

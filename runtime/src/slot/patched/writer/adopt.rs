@@ -127,7 +127,9 @@ impl Writer {
         // What an entry used before is nothing: it is new. So nothing is allocated or freed while forks are held off.
         let mut unused = Vec::new();
         let Some(held_off) = fork::hold_off() else {
-            unreachable!("what is joined was prepared under the same hold of the lock, outside a fork's handlers")
+            unreachable!(
+                "what is joined was prepared under the same hold of the lock, outside a fork's handlers"
+            )
         };
         for (entry, next) in state.entries[known..].iter_mut().zip(nexts.drain(..)) {
             entry.retarget(next, &mut unused, &held_off);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::entry::Via;
 use super::Writer;
-use crate::slot::backend::sites::Region;
+use super::entry::Via;
 use crate::arch;
 use crate::error::Error;
 use crate::installed::Installed;
+use crate::slot::backend::sites::Region;
 use crate::slot::commit::Writing;
 use crate::slot::inspect::{Counts, Emitted, News};
 

@@ -98,7 +98,7 @@ impl Drop for AtEnd {
             Kind::Grandchildren => {
                 let guard = hotcall::pin();
                 forked(move || {
-                    forked(|| forked(move || frees_after(guard) && replaces_and_frees()) && true)
+                    forked(|| forked(move || frees_after(guard) && replaces_and_frees()))
                         // This one's copy of the guard went with the closure that it gave away: held for ever.
                         && SLOT.replace(Number(9)).is_ok()
                 })
@@ -173,7 +173,7 @@ fn a_child_that_is_refused_the_barrier() {
         sections() == Sections::Pinned
             && frees_after(guard)
             && replaces_and_frees()
-            && forked(|| replaces_and_frees())
+            && forked(replaces_and_frees)
             && std::thread::spawn(|| SLOT.run()).join().is_ok()
     }));
 }

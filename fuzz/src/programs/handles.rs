@@ -8,8 +8,8 @@ use hotcall::{Error, Patched};
 use super::actor::At;
 use super::instance::{Step, answer};
 use super::ledger::{self, Place, lock};
-use super::ops::{Owned, dispose, lending};
-use super::world::{HANDLES, HandleCell, KEPT, World, had_back, leak, make};
+use super::ops::{dispose, lending};
+use super::world::{HANDLES, HandleCell, KEPT, Owned, World, had_back, leak, make};
 
 fn index(a: u8) -> usize {
     usize::from(a) % HANDLES

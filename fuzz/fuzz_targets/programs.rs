@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../src/programs/mod.rs"]
+#[allow(dead_code, reason = "what the tests say of a program")]
 mod programs;
 
 use libfuzzer_sys::fuzz_target;

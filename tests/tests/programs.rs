@@ -11,6 +11,7 @@
 //! `HOTCALL_PROGRAMS_SEED` says where to begin, `HOTCALL_PROGRAMS_THREADS=1` puts threads in the place of coroutines.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
+#![cfg(target_os = "linux")]
 
 #[path = "../../fuzz/src/programs/mod.rs"]
 mod programs;
@@ -36,8 +37,9 @@ fn settings() -> Settings {
     Settings { no_coroutines: number("HOTCALL_PROGRAMS_THREADS").is_some(), ..Settings::default() }
 }
 
-/// Panics that nobody sees are those of programs: only those of this file, and of what it runs, are to be read.
+/// In a child. Indices out of range panic by the thousand: nobody reads where.
 fn outcome(program: &Program, settings: Settings) -> i32 {
+    std::panic::set_hook(Box::new(|_| {}));
     match run(program, settings) {
         Ok(()) => 0,
         Err(finding) => {
@@ -94,13 +96,14 @@ struct Hole {
     name: &'static str,
     sabotage: Option<&'static str>,
     exchange: bool,
-    /// The shortest program that was found to find it.
+    /// A short program that finds it. Of bytes: whoever changes how they are read looks for another.
     program: &'static str,
 }
 
+#[rustfmt::skip]
 const HOLES: [Hole; 2] = [
-    Hole { name: "edits are exchanged", sabotage: None, exchange: true, program: "" },
-    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, program: "" },
+    Hole { name: "edits are exchanged", sabotage: None, exchange: true, program: "c5200e2a9a72d82256c97e71b07fcf62f849d7dbf5947102" },
+    Hole { name: "a record is given up, and ended", sabotage: Some("ends-given-up"), exchange: false, program: "004e00010344000100060003004e0000035100000006000300400000" },
 ];
 
 const HOLE: &str = "HOTCALL_PROGRAMS_HOLE";
@@ -170,9 +173,14 @@ fn search_for_planted_holes() {
         assert!(begun.elapsed() < Duration::from_secs(60));
         let fails = |program: &Program| {
             let mut child = child_with(index, "planted_holes_are_found");
-            !child.env(PROGRAM, program.to_hex()).env(PATIENCE, "100").output().unwrap().status.success()
+            !child.env(PROGRAM, program.to_hex()).env(PATIENCE, "300").output().unwrap().status.success()
         };
-        let short = shortest(Program::from_seed(seed, OPS), fails);
+        let program = Program::from_seed(seed, OPS);
+        if !fails(&program) {
+            println!("fails after others only");
+            continue;
+        }
+        let short = shortest(program, fails);
         println!("HOTCALL_PROGRAM={}\n{:#?}", short.to_hex(), short.0);
     }
 }

@@ -221,7 +221,11 @@ pub fn edit(at: &At<'_>, level: &mut dyn Level, cell: &Arc<ChainCell>) {
     match edited {
         Ok(Ok(((), elements))) => {
             if elements.len() != gone.len() {
-                ledger::report(format!("{} elements left a chain by an edit that took out {}", elements.len(), gone.len()));
+                ledger::report(format!(
+                    "{} elements left a chain by an edit that took out {}",
+                    elements.len(),
+                    gone.len()
+                ));
             }
             list.iter().for_each(|entry| ledger::put(entry.id, Place::Installed));
             cell.change(|old| *old = list.iter().map(|entry| entry.id).collect());

@@ -8,8 +8,8 @@ use hotcall::{Error, Patched};
 use super::actor::At;
 use super::instance::{Step, answer};
 use super::ledger::{self, Place, lock};
-use super::ops::{Owned, dispose, lending};
-use super::world::{HANDLES, HandleCell, KEPT, World, had_back, leak, make};
+use super::ops::{dispose, lending};
+use super::world::{HANDLES, HandleCell, KEPT, Owned, World, had_back, leak, make};
 
 fn index(a: u8) -> usize {
     usize::from(a) % HANDLES
@@ -45,7 +45,8 @@ pub fn step(world: &World, a: u8, b: u8) {
     match b % 8 {
         0 | 1 => {
             let (value, id) = make(b >> 3);
-            let handle: Patched<dyn Step> = if b & 1 == 0 { Patched::new(value) } else { Box::new(value).into() };
+            let handle: Patched<dyn Step> =
+                if b & 1 == 0 { Patched::new(value) } else { Box::new(value).into() };
             ledger::put(id, Place::Installed);
             let cell = Arc::new(HandleCell { id: id.into(), leaked: false.into(), gone: false.into() });
             let mut remotes = lock(&world.remotes);

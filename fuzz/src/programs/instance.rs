@@ -152,12 +152,14 @@ macro_rules! with_slot {
     ($number:expr, $slot:ident, $control:ident => $body:expr) => {
         match $number {
             0 => {
-                let ($slot, $control) = (&$crate::programs::instance::FIRST, &$crate::programs::instance::FIRST);
+                let ($slot, $control) =
+                    (&$crate::programs::instance::FIRST, &$crate::programs::instance::FIRST);
                 let _ = $control;
                 $body
             }
             1 => {
-                let ($slot, $control) = (&$crate::programs::instance::SECOND, &$crate::programs::instance::SECOND);
+                let ($slot, $control) =
+                    (&$crate::programs::instance::SECOND, &$crate::programs::instance::SECOND);
                 let _ = $control;
                 $body
             }

@@ -200,9 +200,9 @@ pub fn must_live(id: usize) -> Option<String> {
         Place::Retired => {
             let since = life.since.load(SeqCst);
             let first = lock(&OPEN).first().copied();
-            first
-                .filter(|began| *began < since)
-                .map(|began| format!("instance {id} was retired at {since}, and a section lasts since {began}"))
+            first.filter(|began| *began < since).map(|began| {
+                format!("instance {id} was retired at {since}, and a section lasts since {began}")
+            })
         }
     }
 }
@@ -216,7 +216,8 @@ pub fn died(id: usize) -> Ending {
     } else if let Some(why) = why {
         report(format!("dropped: {why}"));
     }
-    [Ending::Quiet, Ending::Panics, Ending::Calls, Ending::Replaces][usize::from(life.ending.load(SeqCst)) % 4]
+    [Ending::Quiet, Ending::Panics, Ending::Calls, Ending::Replaces]
+        [usize::from(life.ending.load(SeqCst)) % 4]
 }
 
 /// A call is inside an instance.

@@ -186,9 +186,14 @@ impl Program {
 
     /// What [`Self::to_hex`] wrote.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let digits: Option<Vec<u8>> =
-            text.trim().chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-        Some(Self::from_bytes(&digits?.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<_>>()))
+        let digits: Option<Vec<u8>> = text
+            .trim()
+            .chars()
+            .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect();
+        Some(Self::from_bytes(
+            &digits?.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect::<Vec<_>>(),
+        ))
     }
 }
 

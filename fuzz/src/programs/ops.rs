@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use hotcall::{Batch, Instance, Interface, Patched, Retired};
+use hotcall::{Batch, Instance, Interface, Retired};
 
 use super::actor::{self, At, Planned, serve};
 use super::edits::{self, Bottom, Building, Level};
 use super::instance::{FUNCTION, Poisoned, SLOTS, Step, answer, answer_of, with_slot};
 use super::ledger::{self, Open, Place, lock};
-use super::world::{ChainCell, HandleCell, KEPT, Pending, World, had_back, leak, make};
+use super::world::{ChainCell, KEPT, Pending, World, had_back, leak, make};
 use super::{Op, What, handles};
 
 /// Does it.
@@ -52,7 +52,7 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, op: Op) {
         What::Settle => settle(world),
         What::Force => {
             peek(world, slot);
-            hotcall::force_pinned_sections(op.b % 4 != 0);
+            hotcall::force_pinned_sections(!op.b.is_multiple_of(4));
         }
         // For the program's own thread.
         What::Leave | What::Spawn | What::End | What::Unwind => {}
@@ -93,7 +93,9 @@ fn peek(world: &World, slot: usize) {
 /// What was retired is dropped, kept, leaked, or waited for.
 pub fn dispose(world: &World, retired: Retired<dyn Step>, id: usize, how: u8) {
     ledger::put(id, Place::Retired);
-    if retired.is_drained() && let Some(why) = ledger::must_live(id) {
+    if retired.is_drained()
+        && let Some(why) = ledger::must_live(id)
+    {
         ledger::report(format!("drained: {why}"));
     }
     match how % 8 {
@@ -341,7 +343,7 @@ fn refused(wrongly: bool, error: &dyn std::fmt::Display) {
 
 /// A chain is dropped, or changes places with another, or is made.
 fn new_chain(world: &World, a: u8, b: u8) {
-    if b % 4 == 0 {
+    if b.is_multiple_of(4) {
         let mut chains = lock(&world.chains);
         let (left, right) = (usize::from(a) % chains.len(), usize::from(b >> 2) % chains.len());
         chains.swap(left, right);
@@ -439,7 +441,10 @@ fn committed(world: &World, retired: hotcall::RetiredBatch, changes: &[(usize, u
             never.push(*id);
         }
     }
-    changes.iter().filter(|(slot, id)| slots[*slot] == *id).for_each(|(_, id)| ledger::put(*id, Place::Installed));
+    changes
+        .iter()
+        .filter(|(slot, id)| slots[*slot] == *id)
+        .for_each(|(_, id)| ledger::put(*id, Place::Installed));
     drop(slots);
     gone.iter().for_each(|id| ledger::put(*id, Place::Retired));
     gone.extend(never);
@@ -580,6 +585,3 @@ pub fn lending<T, R>(value: T, work: impl FnOnce(&T) -> R, back: impl FnOnce(T))
     back(value);
     done.unwrap_or_else(|payload| resume_unwind(payload))
 }
-
-/// For [`handles`].
-pub type Owned = (Patched<dyn Step>, Arc<HandleCell>);

@@ -75,6 +75,11 @@ pub struct HandleCell {
     pub gone: AtomicBool,
 }
 
+/// A handle, and what is known of it.
+pub type Owned = (Patched<dyn Step>, Arc<HandleCell>);
+/// One of its remotes, and the same.
+pub type Afar = (Remote<dyn Step>, Arc<HandleCell>);
+
 /// What was retired, and is kept.
 pub enum Pending {
     One(Retired<dyn Step>, usize),
@@ -83,7 +88,7 @@ pub enum Pending {
 }
 
 /// A batch that is not committed yet.
-pub type Open_ = (Batch, Vec<(usize, usize)>);
+pub type Uncommitted = (Batch, Vec<(usize, usize)>);
 
 #[derive(Default)]
 pub struct World {
@@ -91,10 +96,10 @@ pub struct World {
     pub slots: Mutex<[usize; SLOTS]>,
     pub function: Mutex<usize>,
     pub chains: Mutex<Vec<Arc<ChainCell>>>,
-    pub handles: Mutex<Vec<Option<(Patched<dyn Step>, Arc<HandleCell>)>>>,
-    pub remotes: Mutex<Vec<(Remote<dyn Step>, Arc<HandleCell>)>>,
+    pub handles: Mutex<Vec<Option<Owned>>>,
+    pub remotes: Mutex<Vec<Afar>>,
     pub pending: Mutex<Vec<Pending>>,
-    pub batches: Mutex<Vec<Open_>>,
+    pub batches: Mutex<Vec<Uncommitted>>,
     pub instances: Mutex<Vec<(Instance<dyn Step>, usize)>>,
     /// The thread that is inside `replace_with`.
     pub writer: Mutex<Option<usize>>,

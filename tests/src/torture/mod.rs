@@ -2,6 +2,9 @@
 
 pub mod callers;
 pub mod chains;
+pub mod coroutines;
+#[cfg(target_os = "linux")]
+pub mod edges;
 #[cfg(target_os = "linux")]
 pub mod forks;
 pub mod random;

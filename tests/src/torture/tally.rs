@@ -69,6 +69,16 @@ tallies! {
     taken_back,
     /// Waits that were refused because they would never have ended.
     refused_waits,
+    /// Panics of plugins in a library, in a method, that arrived as the program's.
+    plugin_panics,
+    /// Constructors of a library that failed or panicked, as they should.
+    constructors_failed,
+    /// Instances of a library whose destructor panicked on the thread that dropped them.
+    destructors_panicked,
+    /// Times that a library was loaded, called and let go.
+    reloads,
+    /// Calls that were suspended in the middle, with others of the same thread.
+    in_coroutines,
     threads,
     signals,
     forks,

@@ -8,11 +8,17 @@ use hotcall::stats;
 use hotcall_work::LIVING;
 
 use super::chains;
+#[cfg(target_os = "linux")]
+use super::edges::Edges;
 use super::random::Random;
 use super::report::Memory;
 use super::slots::{SLOTS, with_slot};
 use super::tally::{TALLY, count};
-use super::{callers, writers};
+use super::{callers, coroutines, writers};
+
+/// Libraries that panic and are unloaded are for Linux.
+#[cfg(not(target_os = "linux"))]
+pub type Edges = ();
 
 /// Who takes part.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +32,14 @@ pub struct Plan {
 }
 
 /// Runs until the time is up. `progress` is called ten times a second.
-pub fn run(plan: Plan, mut progress: impl FnMut(Duration)) -> Memory {
+pub fn run(plan: Plan, edges: Option<&Edges>, mut progress: impl FnMut(Duration)) -> Memory {
     let stop = AtomicBool::new(false);
     let stop = &stop;
     let began = Instant::now();
     let time = Duration::from_secs(plan.seconds);
     let mut memory = Memory::default();
     std::thread::scope(|scope| {
-        start(scope, plan, stop);
+        start(scope, plan, edges, stop);
         while began.elapsed() < time {
             std::thread::sleep(Duration::from_millis(100));
             memory.look(began.elapsed() * 4 > time);
@@ -44,7 +50,13 @@ pub fn run(plan: Plan, mut progress: impl FnMut(Duration)) -> Memory {
     memory
 }
 
-fn start<'scope>(scope: &'scope Scope<'scope, '_>, plan: Plan, stop: &'scope AtomicBool) {
+#[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    plan: Plan,
+    edges: Option<&'scope Edges>,
+    stop: &'scope AtomicBool,
+) {
     let stopped = || stop.load(Ordering::Relaxed);
     for number in 0..plan.callers {
         scope.spawn(move || {
@@ -73,6 +85,9 @@ fn start<'scope>(scope: &'scope Scope<'scope, '_>, plan: Plan, stop: &'scope Ato
             count(&TALLY.threads);
         }
     });
+    scope.spawn(move || coroutines::crowds(&mut Random::new(plan.seed ^ 2_500), stop));
+    scope.spawn(move || coroutines::replace(&mut Random::new(plan.seed ^ 2_600), stopped));
+    scope.spawn(move || coroutines::run(&mut Random::new(plan.seed ^ 2_700), stopped));
     // A guard that is held for long: swaps go on, nothing is freed meanwhile.
     scope.spawn(move || {
         let mut random = Random::new(plan.seed ^ 3_000);
@@ -89,6 +104,11 @@ fn start<'scope>(scope: &'scope Scope<'scope, '_>, plan: Plan, stop: &'scope Ato
     });
     #[cfg(target_os = "linux")]
     {
+        if let Some(edges) = edges {
+            scope.spawn(move || edges.replace(&mut Random::new(plan.seed ^ 3_100), plan.forks, stopped));
+            scope.spawn(move || edges.reload(&mut Random::new(plan.seed ^ 3_200), stopped));
+            scope.spawn(move || super::edges::call(&mut Random::new(plan.seed ^ 3_300), stopped));
+        }
         if plan.signals {
             scope.spawn(move || super::signals::run(&mut Random::new(plan.seed ^ 4_000), stopped));
         }

@@ -75,6 +75,7 @@ mod plugin;
 mod primitive;
 mod quiesce;
 mod rehearsal;
+mod report;
 mod retired;
 mod sabotage;
 mod slot;
@@ -102,10 +103,11 @@ pub use interface::{Description, Interface, Method, TypeDefinition};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
+pub use report::{ImageReport, Report, SlotReport, report};
 pub use retired::{Retired, WaitError};
 pub use slot::backend::patch_callers;
 pub use slot::{Bound, Control, Held, Retarget, Slot, Target};
-pub use stats::{Stats, stats};
+pub use stats::{Kept, Stats, stats};
 
 /// How calls reach a slot's implementor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

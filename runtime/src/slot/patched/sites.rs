@@ -161,6 +161,11 @@ impl Region {
         })
     }
 
+    /// The image's file; empty for the program.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn opened(&mut self) -> Option<&mut Opened> {
         self.opened.as_mut()
     }
@@ -319,6 +324,11 @@ impl Images {
         });
         self.regions[region].pages = page_runs(calls);
         found
+    }
+
+    /// How many calls there are of slots that have not been replaced yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.untouched.values().map(|untouched| untouched.calls.len()).sum()
     }
 
     /// A call is left alone.

@@ -121,7 +121,7 @@ fn a_library_is_linked_wholly_or_not_at_all() {
     drop(TALLY.replace(Adds(1)).unwrap());
     let listed = || {
         let emitted = hotcall::__private::emitted().unwrap();
-        let sites = emitted.iter().filter(|one| ["stub", "caller"].contains(&one.kind));
+        let sites = emitted.iter().filter(|one| ["cell", "call"].contains(&one.kind));
         let mut sites: Vec<_> = sites.map(|one| (one.slot, one.address)).collect();
         sites.sort_unstable();
         sites

@@ -26,10 +26,10 @@ static CHOICE: AtomicU8 = AtomicU8::new(ALWAYS);
 
 /// Whether the program's own call instructions are patched.
 ///
-/// By default they are: a call then costs what a direct call costs. Where they are not, it goes through the slot's stub, at about
-/// the cost of `dyn`. On pages that hold a patched instruction no software breakpoint can be set, and `perf` does not
-/// find symbols. Takes effect for slots that have not been replaced yet; call it first thing. The portable backend has
-/// nothing to patch.
+/// By default they are: a call then costs what a direct call costs. Where they are not, it goes through the slot's stub, which loads
+/// where to go, at about the cost of `dyn`. On pages that hold a patched instruction no software breakpoint can be set, and `perf`
+/// does not find symbols. Takes effect for images that have not been looked through yet, which the first replacement does: call it
+/// first thing. [`report`](crate::report) says how many calls are patched. The portable backend has nothing to patch.
 ///
 /// ```
 /// hotcall::patch_callers(false);

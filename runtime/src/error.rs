@@ -12,8 +12,6 @@ use crate::interface::Interface;
 pub enum Error {
     /// Executable memory could not be had.
     Memory(MemoryError),
-    /// The program's own stubs could not be used.
-    Image(ImageError),
     /// A library was refused or failed.
     Plugin(PluginError),
     /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`); or a chain was
@@ -83,33 +81,6 @@ pub enum MemoryError {
         length: usize,
         /// How far a displacement reaches, in bytes.
         reach: usize,
-    },
-}
-
-/// Why the program's own stubs could not be used.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// No stub of the slot was found in any image.
-    NoStubs {
-        /// The slot.
-        slot: &'static str,
-    },
-    /// Two slots share one stub: the linker folded identical code.
-    Folded {
-        /// The stub's address.
-        address: usize,
-        /// One of the slots.
-        first: &'static str,
-        /// The other.
-        second: &'static str,
-    },
-    /// A stub is not where, or not what, it should be.
-    Malformed {
-        /// The stub's address.
-        address: usize,
-        /// What is wrong with it.
-        reason: String,
     },
 }
 
@@ -255,7 +226,6 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(error) => error.fmt(f),
-            Self::Image(error) => error.fmt(f),
             Self::Plugin(error) => error.fmt(f),
             Self::NoElement { index, len } => {
                 write!(f, "the chain has no element {index}: it has {len}; ask for `len()` in the `edit` that uses it")
@@ -305,26 +275,6 @@ impl fmt::Display for MemoryError {
                 "no gap of {length} bytes within {reach} bytes of {near:#x}: the address space around it is full; \
                  make the first replacement earlier, before large mappings fill it"
             ),
-        }
-    }
-}
-
-impl fmt::Display for ImageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoStubs { slot } => write!(
-                f,
-                "slot `{slot}` has no stub in any loaded image: its section or its note was stripped or discarded by \
-                 the linker; keep the sections `hotcall_stubs`, `hotcall_sites` and `.note.hotcall`"
-            ),
-            Self::Folded { address, first, second } => write!(
-                f,
-                "slots `{first}` and `{second}` share the stub at {address:#x}: the linker folded identical code; \
-                 link without --icf=all"
-            ),
-            Self::Malformed { address, reason } => {
-                write!(f, "the stub at {address:#x} cannot be patched: {reason}")
-            }
         }
     }
 }
@@ -383,7 +333,6 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Memory(error) => Some(error),
-            Self::Image(error) => Some(error),
             Self::Plugin(error) => Some(error),
             Self::Reentrant | Self::HandleDropped | Self::SlotOfHost { .. } | Self::NoElement { .. } => None,
         }
@@ -404,8 +353,6 @@ impl std::error::Error for MemoryError {
     }
 }
 
-impl std::error::Error for ImageError {}
-
 impl std::error::Error for PluginError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -418,12 +365,6 @@ impl std::error::Error for PluginError {
 impl From<MemoryError> for Error {
     fn from(error: MemoryError) -> Self {
         Self::Memory(error)
-    }
-}
-
-impl From<ImageError> for Error {
-    fn from(error: ImageError) -> Self {
-        Self::Image(error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hot-swappable plugin slots whose calls cost what a direct call costs.
 //!
 //! A trait marked [`#[dispatch]`](dispatch) can be the type of a [`#[slot]`](slot) static. A call through the
-//! slot is a direct call to a stub in the program's own code; [`Slot::replace`] retargets the stub, on every
+//! slot is a direct call in the program's own code; [`Slot::replace`] retargets all of a slot's calls, on every
 //! thread, while other threads are calling, and the old implementor is freed when no thread can be inside it.
 //!
 //! ```
@@ -41,7 +41,7 @@
 //! | have the old instance back | [`Retired::wait`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
 //! | know that nothing is lost at the end | [`drain`] |
-//! | know what the runtime holds | [`stats`] |
+//! | know what the runtime holds, which calls are patched, and why others are not | [`report`], [`stats`] |
 //!
 //! # Backends
 //!
@@ -76,6 +76,7 @@ mod plugin;
 mod primitive;
 mod quiesce;
 mod rehearsal;
+mod report;
 mod retired;
 mod sabotage;
 mod slot;
@@ -96,23 +97,24 @@ pub use drain::{DrainError, drain};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
-pub use error::{Error, ImageError, MemoryError, PluginError, ReplaceError};
+pub use error::{Error, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
+pub use report::{ImageReport, Report, SlotReport, report};
 pub use retired::{Retired, WaitError};
 pub use slot::backend::patch_callers;
 pub use slot::{Bound, Control, Held, LockError, Locked, ReadLocked, Retarget, Slot, Target};
-pub use stats::{Stats, stats};
+pub use stats::{Kept, Stats, stats};
 
 /// How calls reach a slot's implementor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// Direct calls to stubs that are patched in place.
+    /// Direct calls that are patched in place.
     Patched,
     /// Calls through an atomic pointer, in a section.
     Portable,

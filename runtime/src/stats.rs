@@ -23,16 +23,24 @@ pub struct Stats {
     pub threads: usize,
     /// Slots that have been replaced at least once.
     pub slots: usize,
-    /// Stubs of those slots, all copies counted.
+    /// Cells of those slots, through which every call goes that is not patched: one a method, in each image that declares the slot.
     pub sites: usize,
-    /// Call instructions of the program that are patched past those stubs.
+    /// Calls of the program and its libraries that are patched: they go straight to what is installed.
     pub callers: usize,
+    /// Calls of slots that have not been replaced yet.
+    pub waiting: usize,
+    /// Calls that are left alone, by why. They are as right, and slower.
+    pub kept: Kept,
     /// Thunks in use, because their slot has not settled yet.
     pub thunks: usize,
     /// Trampolines to code out of reach.
     pub trampolines: usize,
-    /// Images whose stub pages have been remapped.
+    /// Images whose slots or calls have been looked up, and are near code memory of their own.
     pub images: usize,
+    /// Pages of those images that were mapped anew, because patched calls are on them.
+    pub pages_remapped: usize,
+    /// The same in bytes.
+    pub bytes_remapped: usize,
     /// Programs of chains that are emitted: one for each chain with elements, and one for each list before that
     /// a call may still be running.
     pub chain_programs: usize,
@@ -48,6 +56,28 @@ pub struct Stats {
     pub code_bytes_mapped: usize,
     /// Code memory in use there, in bytes.
     pub code_bytes_used: usize,
+}
+
+/// Calls that are left alone, by why: part of [`Stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Kept {
+    /// The compiler has put no direct call to the stub where the record says.
+    pub no_call: usize,
+    /// What would be rewritten crosses an aligned 8 bytes.
+    pub crosses: usize,
+    /// The page that it lies on could not be mapped anew.
+    pub page: usize,
+    /// The program has asked for it: [`patch_callers`](crate::patch_callers).
+    pub unwanted: usize,
+}
+
+impl Kept {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.no_call + self.crosses + self.page + self.unwanted
+    }
 }
 
 /// What the runtime holds and has done.
@@ -75,6 +105,10 @@ pub fn stats() -> Stats {
         stats.slots = counts.slots;
         stats.sites = counts.sites;
         stats.callers = counts.callers;
+        stats.waiting = counts.waiting;
+        stats.kept = counts.kept;
+        stats.pages_remapped = counts.pages_remapped;
+        stats.bytes_remapped = counts.bytes_remapped;
         stats.thunks = counts.thunks;
         stats.trampolines = counts.trampolines;
         stats.images = counts.regions;

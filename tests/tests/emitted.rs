@@ -152,5 +152,5 @@ fn all_that_is_emitted_is_what_it_should_be() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let both = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.contains("wx")));
     assert_eq!(both.collect::<Vec<_>>(), Vec::<&str>::new());
-    assert!(maps.contains("hotcall"), "the stub pages come from the runtime's memfd:\n{maps}");
+    assert!(maps.contains("hotcall"), "the pages of calls come from the runtime's memfd:\n{maps}");
 }

@@ -1,10 +1,9 @@
-//! The machine code of a caller, as the compiler makes it for release: a direct call to the stub, and neither a fence,
+//! The machine code of a caller, as the compiler makes it for release: a direct call to the stub, aligned, and neither a fence,
 //! nor a locked instruction, nor a call to find thread-local storage.
 #![allow(missing_docs)]
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(hotcall_portable)))]
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -35,7 +34,8 @@ fn build() -> Vec<u8> {
 /// What is to be known of the executable.
 struct Image<'a> {
     file: object::File<'a>,
-    stubs: Range<u64>,
+    /// What recorded calls go to.
+    stubs: HashSet<u64>,
     /// Slots of the global offset table, and the imports that the dynamic linker puts there.
     imports: HashMap<u64, String>,
 }
@@ -43,8 +43,15 @@ struct Image<'a> {
 impl<'a> Image<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         let file = object::File::parse(bytes).expect("cargo makes executables");
-        let section = file.section_by_name("hotcall_stubs").expect("there are stubs");
-        let stubs = section.address()..section.address() + section.size();
+        let section = file.section_by_name("hotcall_calls").expect("there are calls");
+        let (start, records) = (section.address(), section.data().expect("it can be read"));
+        // Of each record the second word: how far from it the stub is.
+        let stubs = records.chunks_exact(16).zip(0..).filter(|(record, _)| record[..4] != [0; 4]);
+        let stubs = stubs.map(|(record, number)| {
+            let distance = i32::from_le_bytes(record[4..8].try_into().expect("four bytes"));
+            (start + 16 * number + 4).wrapping_add_signed(distance.into())
+        });
+        let stubs = stubs.collect();
         let symbols = file.dynamic_symbol_table();
         let imports = file.dynamic_relocations().into_iter().flatten().filter_map(|(address, relocation)| {
             let RelocationTarget::Symbol(index) = relocation.target() else { return None };
@@ -95,9 +102,18 @@ fn listing(code: &[Instruction]) -> String {
     code.iter().map(|one| format!("{:#x}: {one}\n", one.ip())).collect()
 }
 
-/// `call rel32`, or the same with the prefix that a linker puts before it to fill an indirect call's six bytes.
+/// `call rel32`, where its displacement lies in one aligned 8 bytes.
 fn is_direct(call: &Instruction) -> bool {
-    call.code() == Code::Call_rel32_64 && matches!(call.len(), 5 | 6)
+    call.code() == Code::Call_rel32_64 && call.len() == 5 && call.ip() % 8 <= 3
+}
+
+/// The bytes of a plain call, all of its cold part included, that are not those of a function that only passes its argument on:
+/// two instructions that keep a register, and the return.
+fn size_of_site(code: &[Instruction]) -> usize {
+    let is_of_function = |one: &&Instruction| {
+        matches!(one.mnemonic(), Mnemonic::Push | Mnemonic::Pop | Mnemonic::Ret | Mnemonic::Int3)
+    };
+    code.iter().filter(|one| !is_of_function(one)).map(Instruction::len).sum()
 }
 
 /// The instructions from the first on, with every conditional jump not taken, up to a return or a jump.
@@ -116,7 +132,10 @@ fn check_plain(image: &Image<'_>) {
     let listing = listing(&code);
     image.check_nothing_slow(&code);
     let calls: Vec<_> = code.iter().filter(|one| image.calls_stub(one)).collect();
-    assert!(calls.len() == 1 && is_direct(calls[0]), "one direct call to the stub is expected:\n{listing}");
+    assert!(
+        calls.len() == 1 && is_direct(calls[0]),
+        "one direct call to the stub, at 0 to 3 mod 8, is expected:\n{listing}"
+    );
 
     // The path of an outermost call: two stores to the record, one conditional jump, one call.
     let path = straight_on(&code);
@@ -132,7 +151,14 @@ fn check_plain(image: &Image<'_>) {
     assert_eq!(stores, 2, "the section is two stores:\n{listing}");
     let by_thread = path.iter().filter(|one| one.segment_prefix() == Register::FS).count();
     assert_eq!(by_thread, 1, "the record is found by one load:\n{listing}");
+    let size = size_of_site(&code);
+    println!("a plain call is {size} bytes, its cold part included");
+    assert!(size <= SITE, "a plain call is {size} bytes:\n{listing}");
 }
+
+/// What a plain call of `fn(&self, u64) -> u64` may take: the straight path, what enters slowly, and what leaves where a panic
+/// comes through.
+const SITE: usize = 88;
 
 fn stores_outside_the_stack(instruction: &Instruction) -> bool {
     let writes = |memory: &UsedMemory| {

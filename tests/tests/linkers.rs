@@ -1,4 +1,4 @@
-//! Programs linked by each linker that is here: their notes are found, and no two slots share a stub.
+//! Programs linked by each linker that is here: their notes are found, and no two slots are taken for one.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(hotcall_portable)))]

@@ -14,8 +14,7 @@ use compare::groups::Group;
 use compare::plots;
 use machine::Machine;
 
-/// The rows, compiled in this executable. In a library rustc lets other crates share a generic function that is not
-/// inlined, and so calls it through a pointer in the GOT: a stub too. The rows named `_library` are those.
+/// The rows, compiled in this executable. The rows named `_library` are the same, compiled in a library crate.
 #[path = "../compare/mod.rs"]
 #[allow(dead_code, reason = "the library has the same modules, and uses what this program does not")]
 mod compare;
@@ -92,7 +91,7 @@ fn in_a_library() -> Result<Vec<Row>, String> {
     slots::prepare()?;
     let wanted = ["slot_call", "slot_bound"];
     let rows = slots::rows().into_iter().filter(|row| wanted.contains(&row.name.as_str()));
-    let note = "the same, in a library crate: the stub is called through a pointer";
+    let note = "the same, in a library crate";
     Ok(rows.map(|row| Row::new(&format!("{}_library", row.name), row.stateful, note, row.loops)).collect())
 }
 

@@ -1,4 +1,4 @@
-//! Instruction encodings: what a stub, a thunk and a trampoline are made of, and how a branch is retargeted.
+//! Instruction encodings: what a thunk and a trampoline are made of, and how a call is found and retargeted.
 //!
 //! Pure but for the three functions that touch code: reading a branch, storing a displacement, serialising.
 //! A port adds a file here and one line below.

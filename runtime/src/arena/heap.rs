@@ -2,7 +2,7 @@
 //!
 //! # Problem
 //!
-//! Thunks come and go by the thousand, in tens of bytes, and lie within reach of the stubs that jump to them. And
+//! Thunks come and go by the thousand, in tens of bytes, and lie within reach of the calls that lead to them. And
 //! a block that has been given back must not become other code while a core may still hold what it fetched or
 //! decoded of the old.
 //!

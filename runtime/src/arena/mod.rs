@@ -1,4 +1,4 @@
-//! Executable memory: where thunks, trampolines and patched stubs lie.
+//! Executable memory: where thunks, trampolines and patched calls lie.
 //!
 //! | file | concept |
 //! |---|---|

@@ -4,14 +4,14 @@
 //! calls a slot of the program (see `slot::patched::link`), its calls are sections of *its* runtime. So who frees what the
 //! slot held must wait for the readers of both.
 //!
-//! A runtime says how others reach it in a table of functions, which the record of each of its stubs leads to. The tables
+//! A runtime says how others reach it in a table of functions, which the record of each of its slots leads to. The tables
 //! of two copies agree because a library is linked only after its header was found to name this compiler and this version.
 //! So do the types that the functions take, which are hotcall's own; and what one copy allocates the other frees: a
 //! library with an allocator of its own is not linked.
 //!
 //! # Who writes
 //!
-//! The stubs of a library lie side by side, those that follow the program's and those that do not. So one writer has all of
+//! The calls of a library lie side by side, those that follow the program's and those that do not. So one writer has all of
 //! them. A copy is [`UNDECIDED`] until it first replaces something, or is linked; then it writes for itself or through
 //! the program that it follows ([`host`]), for ever.
 #![allow(unsafe_code)]

@@ -17,9 +17,9 @@
 //! ```text
 //!   reader, in a flag of its own             writer, then reclaimer
 //!   ----------------------------             ----------------------
-//!   state is 0; p = now                      W1  store the new target (stub, `this` word)
+//!   state is 0; p = now                      W1  store the new target (sites, `this` word)
 //!   C1  state = p          (release)         W2  heavy barrier: every running thread passes a full
-//!   C2  load `this`, fetch the stub              barrier and, if it runs patched code, a core-serialising
+//!   C2  load `this`, fetch the call              barrier and, if it runs patched code, a core-serialising
 //!       ... runs the plugin ...                  instruction
 //!   C3  state = 0          (release)         W3  q > all phases before; now = q, in each flag that is not 0
 //!                                            W4  wait until each flag has once shown 0 or >= q

@@ -8,9 +8,10 @@ pub(crate) struct Counts {
     pub(crate) slots: usize,
     pub(crate) sites: usize,
     pub(crate) callers: usize,
-    /// Calls that are left alone, by why.
-    #[cfg(patched)]
-    pub(crate) kept: Vec<(crate::arch::Kept, usize)>,
+    /// Calls of slots that have not been replaced.
+    pub(crate) waiting: usize,
+    pub(crate) kept: crate::stats::Kept,
+    pub(crate) pages_remapped: usize,
     pub(crate) bytes_remapped: usize,
     pub(crate) thunks: usize,
     pub(crate) trampolines: usize,

@@ -1,7 +1,7 @@
 //! Slots: statics that hold one implementor of an interface, called directly and replaced at any time.
 //!
 //! This file is what a user touches. What a slot is made of differs between the backends, which mirror each
-//! other name for name: [`patched`] calls a stub in the program's own code and rewrites its displacement;
+//! other name for name: [`patched`] rewrites the displacements of the program's own calls;
 //! [`portable`] calls through an atomic pointer.
 #![allow(unsafe_code)]
 

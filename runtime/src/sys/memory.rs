@@ -424,7 +424,7 @@ fn check_image(range: &Range<usize>) -> Result<(), MemoryError> {
         operation: "check of the pages to be mapped over",
         detail: format!("{:#x}..{:#x}", range.start, range.end),
         source: io::Error::new(io::ErrorKind::InvalidInput, reason),
-        hint: "keep the section `hotcall_stubs` in a segment that is read and executed, and not written",
+        hint: "link the program's code into segments that are read and executed, and not written",
     };
     if range.is_empty() || !range.start.is_multiple_of(page()) || !range.len().is_multiple_of(page()) {
         return Err(wrong("they are not whole pages"));

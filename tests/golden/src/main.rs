@@ -50,7 +50,7 @@ pub fn golden_bound(mut x: u64, times: u64) -> u64 {
     x
 }
 
-/// Calls at many alignments: some can be patched past the stub, some cannot.
+/// Many calls: each is aligned, so each is patched.
 #[inline(never)]
 fn many_callers(x: u64) -> u64 {
     macro_rules! calls {
@@ -64,7 +64,8 @@ fn main() -> Result<(), hotcall::Error> {
     assert_eq!((golden_plain(1), golden_bound(1, 9)), (1, 1));
     drop(EFFECT.replace(Add(2))?);
     assert_eq!((golden_plain(1), golden_bound(1, 9), many_callers(1)), (3, 19, 96));
+    // One plain call, at least one in the loop, and 32.
     let callers = hotcall::stats().callers;
-    assert!(callers > 10, "of 34 call instructions only {callers} are patched");
+    assert!(callers >= 34, "of at least 34 calls only {callers} are patched");
     Ok(())
 }

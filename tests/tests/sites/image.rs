@@ -14,6 +14,8 @@ pub struct Call {
     pub at: u64,
     pub length: usize,
     through_pointer: bool,
+    /// Where its record says that it begins.
+    pub label: Option<u64>,
 }
 
 impl Call {
@@ -75,7 +77,9 @@ impl<'a> Image<'a> {
             let near = self.from(*label).into_iter().take_while(|one| one.ip() < label + 160);
             let mut calls = near.filter_map(|one| Some((call(&one, &pointer)?, one)));
             match calls.find(|((_, target), _)| target == stub) {
-                Some(((call, _), _)) => drop(recorded.insert(call.at, call)),
+                Some(((call, _), _)) => {
+                    recorded.insert(call.at, Call { label: Some(*label), ..call });
+                }
                 None => without.push(*label),
             }
         }
@@ -133,11 +137,11 @@ fn call(one: &Instruction, pointer: &impl Fn(u64) -> Option<u64>) -> Option<(Cal
     let (at, length) = (one.ip(), one.len());
     match one.code() {
         Code::Call_rel32_64 | Code::Jmp_rel32_64 => {
-            Some((Call { at, length, through_pointer: false }, one.near_branch_target()))
+            Some((Call { at, length, through_pointer: false, label: None }, one.near_branch_target()))
         }
         Code::Call_rm64 | Code::Jmp_rm64 if one.is_ip_rel_memory_operand() => {
             let target = pointer(one.ip_rel_memory_address())?;
-            Some((Call { at, length, through_pointer: true }, target))
+            Some((Call { at, length, through_pointer: true, label: None }, target))
         }
         _ => None,
     }

@@ -76,8 +76,8 @@ fn check_image(name: &str, build: &Build, image: &Image<'_>, base: u64, process:
         without.len()
     );
     if std::env::var_os("HOTCALL_SITES_VERBOSE").is_some() {
-        for call in swept.values().filter(|call| !patched(call.at)) {
-            println!("{:x?}\n{}", call, image.around(call.at));
+        for call in recorded.values().filter(|call| !patched(call.at)) {
+            println!("{call:x?}\n{}", image.around(call.label.unwrap_or(call.at)));
         }
         for label in &without {
             println!("no call at {label:x}\n{}", image.around(*label));

@@ -1,38 +1,50 @@
-//! The patched backend: a slot's methods are stubs in the program's own code.
+//! The patched backend: the program's own calls are sites, which are retargeted in place.
 //!
 //! # Problem
 //!
-//! A call through a slot should be a direct call. Its destination and the instance it works on must change
+//! A call through a slot should be a direct call, wherever it stands. Its destination and the instance it works on must change
 //! together, while other threads are calling; and two words cannot be stored at once.
 //!
 //! # Idea
 //!
-//! The caller loads the slot's `this` word and passes it to the stub, which is one `jmp`. Only the
-//! displacement of that `jmp` says what runs. So a replacement goes through a *thunk* that brings its own
-//! instance along, and drops it again once every caller is known to pass the right one:
+//! A method of a slot has *sites*, each of which says what runs: the calls that the compiler placed, aligned by the assembler and
+//! recorded, whose displacements are stored to; and the *cell*, a pointer through which the method's stub goes, and with it
+//! every call that is not patched. The stub is an ordinary function: with nothing in the cell it calls the slot's default.
 //!
 //! ```text
-//!               caller passes      stub jumps to                      callers run
+//!                    call ──────────────► method       a patched site: the displacement says what runs
+//!  load `this` ─────┤
+//!                    call stub ─► cell ─► method       any other call: the cell says what runs
+//! ```
+//!
+//! The caller loads the slot's `this` word and passes it. So a replacement goes through a *thunk* that brings its own instance along,
+//! and drops it again once every caller is known to pass the right one:
+//!
+//! ```text
+//!               caller passes      sites lead to                      callers run
 //!  settled A    A                  A::f                               A::f(A)
 //!  transition   A, later B         thunk: mov rdi, B; jmp B::f        B::f(B), whatever they pass
 //!  settled B    B                  B::f                               B::f(B)
 //! ```
 //!
-//! * **Transition** (in `replace`): write the thunk; one store retargets the stub; one heavy barrier: from here on
+//! * **Transition** (in `replace`): write the thunk; one store retargets each site; one heavy barrier: from here on
 //!   every call runs B. Then store B into the `this` word.
 //! * **Settle** (a grace period later, by the reclaimer): no caller is left that loaded A from the `this` word,
-//!   so the stub may go straight to `B::f`. The thunk is released a grace period after that.
+//!   so the sites may go straight to `B::f`. The thunk is released a grace period after that.
+//!
+//! Sites of one method change one after the other. Between the first and the last, calls through different sites run different
+//! implementors, as calls on different threads do; each runs the old or the new, and none a mixture.
 //!
 //! # Invariants
 //!
-//! 1. A stub whose target is a method of B's type without a thunk is reached only by callers whose `this` is of that type.
-//!    (Two sorts of code need no rule, for they ignore `this`: that of a type without bytes; and that which stubs were
-//!    compiled to jump to, which reads the static of the default in its own image. The code in the default's *table*, which is
+//! 1. A site whose target is a method of B's type without a thunk is reached only by callers whose `this` is of that type.
+//!    (Two sorts of code need no rule, for they ignore `this`: that of a type without bytes; and that which stubs run while their
+//!    cell is null, which reads the static of the default in its own image. The code in the default's *table*, which is
 //!    what `restore` installs, reads `this` as any other does.)
-//! 2. The `this` word is of B's type only after the barrier that followed the stubs' stores to B's thunks, or where there
+//! 2. The `this` word is of B's type only after the barrier that followed the sites' stores to B's thunks, or where there
 //!    is none, after a grace period.
-//! 3. Only the holder of the writers' lock stores to stubs, `this`, `installed` and `id`.
-//! 4. Whatever a stub has stopped jumping to is released only after a grace period that began after the
+//! 3. Only the holder of the writers' lock stores to sites, `this`, `installed` and `id`.
+//! 4. Whatever a site has stopped leading to is released only after a grace period that began after the
 //!    barrier that followed the store.
 //!
 //! # Why invariant 1 holds
@@ -46,7 +58,7 @@
 //! # In place
 //!
 //! What a settled slot holds is most often replaced by another instance of its type: new parameters, a rule more, a level
-//! changed. Its code stays, so the stub does, and one store of the `this` word is the whole replacement: no code is written,
+//! changed. Its code stays, so the sites do, and one store of the `this` word is the whole replacement: no code is written,
 //! no barrier is passed, nobody is interrupted. A call loads the word once it has begun, so every call that begins later
 //! finds the new one; and a call that loaded the old one is waited for as ever. Invariant 1 holds because it speaks of B's
 //! type: each of the words that callers may have loaded since B settled is an instance of it, and each is still there.
@@ -54,17 +66,17 @@
 //! While a thunk stands in the way, callers run the instance that it names, whatever `this` says: then even an instance of
 //! the same type takes a thunk of its own. The settling that is due still comes, for the type is the one that it waits for.
 //! And a thunk stands in the way for as long as a core may run the jump to it that it has fetched. So a slot has settled only
-//! when a barrier was passed after its stubs went straight: that of the next grace period, or of the first instance that comes
+//! when a barrier was passed after its sites went straight: that of the next grace period, or of the first instance that comes
 //! before that is over, and still needs no thunk.
 //!
 //! # Where there is no barrier
 //!
 //! Without `membarrier`, a core may run what it prefetched before the stores. A pinned section serialises its core if code was
 //! written since that last did so, after its pin. So a grace period stands in for the barrier: only when it has passed is
-//! `this` stored, and only after a second one do stubs go straight.
+//! `this` stored, and only after a second one do sites go straight.
 //!
-//! Before the first replacement nothing has run: the assembler and the linker have put the default's code into the
-//! displacement, and `this` is a constant.
+//! Before the first replacement nothing has run: calls lead to the stub, its cell is null, so that it calls the default
+//! itself, and `this` is a constant.
 
 mod cell;
 mod link;
@@ -110,7 +122,7 @@ pub struct SlotCore {
     description: &'static Description,
     default_data: NonNull<()>,
     default_table: &'static Table,
-    /// The code that stubs run before the first replacement. It ignores `this`, and reads the default of this very slot.
+    /// What stubs run before the first replacement. It ignores `this`, and reads the default of this very slot.
     defaults: &'static [Code],
     /// Its cells, which stand beside this in the static.
     cells: fn() -> &'static [CodeCell],
@@ -242,6 +254,6 @@ impl<'g> BoundCore<'g> {
     }
 
     pub(crate) fn load(&self, _index: usize) -> (*const (), Code) {
-        unreachable!("the patched backend calls stubs; only the portable one loads code")
+        unreachable!("the patched backend patches calls; only the portable one loads code")
     }
 }

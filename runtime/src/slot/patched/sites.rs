@@ -26,10 +26,10 @@ static CHOICE: AtomicU8 = AtomicU8::new(ALWAYS);
 
 /// Whether the program's own call instructions are patched.
 ///
-/// By default they are: a call then costs what a direct call costs. Where they are not, it goes through the slot's stub, at about
-/// the cost of `dyn`. On pages that hold a patched instruction no software breakpoint can be set, and `perf` does not
-/// find symbols. Takes effect for slots that have not been replaced yet; call it first thing. The portable backend has
-/// nothing to patch.
+/// By default they are: a call then costs what a direct call costs. Where they are not, it goes through the slot's stub, which loads
+/// where to go, at about the cost of `dyn`. On pages that hold a patched instruction no software breakpoint can be set, and `perf`
+/// does not find symbols. Takes effect for images that have not been looked through yet, which the first replacement does: call it
+/// first thing. [`report`](crate::report) says how many calls are patched. The portable backend has nothing to patch.
 ///
 /// ```
 /// hotcall::patch_callers(false);
@@ -159,6 +159,11 @@ impl Region {
             let code = self.code.clone();
             Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() }
         })
+    }
+
+    /// The image's file; empty for the program.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn opened(&mut self) -> Option<&mut Opened> {
@@ -319,6 +324,11 @@ impl Images {
         });
         self.regions[region].pages = page_runs(calls);
         found
+    }
+
+    /// How many calls there are of slots that have not been replaced yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.untouched.values().map(|untouched| untouched.calls.len()).sum()
     }
 
     /// A call is left alone.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Writer;
 use super::entry::Via;
-use crate::arch;
+use crate::arch::{self, Kept};
 use crate::error::Error;
 use crate::installed::Installed;
+use crate::report::{ImageReport, SlotReport};
 use crate::slot::backend::sites::Region;
 use crate::slot::commit::Writing;
 use crate::slot::inspect::{Counts, Emitted, News};
@@ -24,8 +25,15 @@ impl Writer {
             counts.sites += usize::from(entry.cell.is_some());
             counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
         }
-        counts.kept = self.images().kept.iter().map(|(why, calls)| (*why, *calls)).collect();
-        counts.kept.sort_unstable();
+        counts.waiting = self.images().waiting();
+        for (why, calls) in &self.images().kept {
+            *match why {
+                Kept::NoCall => &mut counts.kept.no_call,
+                Kept::Crosses => &mut counts.kept.crosses,
+                Kept::Page => &mut counts.kept.page,
+                Kept::Unwanted => &mut counts.kept.unwanted,
+            } += calls;
+        }
         for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
             let heap = opened.heap.stats();
             counts.regions += 1;
@@ -34,7 +42,41 @@ impl Writer {
             counts.code_bytes_mapped += heap.bytes_mapped;
             counts.code_bytes_used += heap.bytes_used;
         }
+        counts.pages_remapped = counts.bytes_remapped / rustix::param::page_size();
         counts
+    }
+
+    /// What is to be said of each slot that has been replaced, and of each image.
+    pub(crate) fn account(&mut self) -> (Vec<SlotReport>, Vec<ImageReport>) {
+        let of_slot = |state: &super::SlotState| {
+            let entries = || state.entries.iter();
+            SlotReport {
+                name: state.slot.name(),
+                calls: entries().map(|entry| entry.calls().count()).sum(),
+                cells: entries().filter(|entry| entry.cell.is_some()).count(),
+                thunks: entries().filter(|entry| matches!(entry.via, Via::Thunk(_))).count(),
+            }
+        };
+        let slots = self.slots.iter().map(of_slot).collect();
+        let mut calls = std::collections::HashMap::<usize, usize>::new();
+        for entry in self.slots.iter().flat_map(|state| &state.entries) {
+            *calls.entry(entry.region).or_default() += entry.calls().count();
+        }
+        let mut images = Vec::new();
+        for (number, region) in self.images().regions.iter_mut().enumerate() {
+            let file = (!region.name().is_empty()).then(|| region.name().to_owned());
+            let Some(opened) = region.opened() else { continue };
+            let heap = opened.heap.stats();
+            images.push(ImageReport {
+                file,
+                calls: calls.get(&number).copied().unwrap_or_default(),
+                bytes_remapped: opened.bytes_remapped(),
+                trampolines: opened.trampolines(),
+                code_bytes_mapped: heap.bytes_mapped,
+                code_bytes_used: heap.bytes_used,
+            });
+        }
+        (slots, images)
     }
 
     /// Everything emitted, as this bookkeeping has it.

@@ -75,7 +75,9 @@ extern "C" fn handler(_: c_int) {
 fn interrupted_in_malloc() {
     ARMED.set(true);
     // SAFETY: what was allocated is given back.
-    unsafe { libc::free(std::hint::black_box(libc::malloc(60_000))) };
+    let memory = unsafe { libc::malloc(60_000) };
+    // SAFETY: from `malloc`, just now, or null.
+    unsafe { libc::free(std::hint::black_box(memory)) };
 }
 
 /// At the end of its thread, after all of Rust's destructors.

@@ -25,6 +25,7 @@
 #![deny(unused_must_use)]
 
 pub mod actor;
+mod batches;
 mod edits;
 mod handles;
 pub mod instance;

@@ -3,14 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use hotcall::{Batch, Instance, Interface, Retired};
+use hotcall::{Instance, Interface, Retired};
 
 use super::actor::{self, At, Planned, serve};
-use super::edits::{self, Bottom, Building, Level};
+use super::edits::{self, Bottom, Level};
 use super::instance::{FUNCTION, Poisoned, SLOTS, Step, answer, answer_of, with_slot};
 use super::ledger::{self, Open, Place, lock};
-use super::world::{ChainCell, KEPT, Pending, World, had_back, leak, make};
-use super::{Op, What, handles};
+use super::world::{ChainCell, Pending, World, had_back, leak, make};
+use super::{Op, What, batches, handles};
 
 /// Does it.
 pub fn step(at: &At<'_>, level: &mut dyn Level, op: Op) {
@@ -46,7 +46,7 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, op: Op) {
         What::CallHandle => handles::call(at, op.a, op.b),
         What::Remote => handles::remote(world, op.a, op.b),
         What::Pending => pending(world, op.a, op.b),
-        What::Batch => batch(at, level, op.a, op.b),
+        What::Batch => batches::step(at, level, op.a, op.b),
         What::Function => function(at, op.a, op.b),
         What::Panic => resume_unwind(Box::new(Planned(op.a % 3 + 1))),
         What::Settle => settle(world),
@@ -412,101 +412,6 @@ fn pending(world: &World, a: u8, b: u8) {
                 ledger::report("nobody is inside, and a wait for a batch is refused");
             } else if let Some(id) = ids.iter().find(|id| **id != ledger::DEFAULT && !ledger::is_dead(**id)) {
                 ledger::report(format!("a batch was waited for, and instance {id} lives"));
-            }
-        }
-    }
-}
-
-fn add(batch: &mut Batch, changes: &mut Vec<(usize, usize)>, slot: usize, b: u8) {
-    let (value, id) = make(b);
-    with_slot!(slot, _of, control => {
-        batch.replace(control, value);
-    });
-    changes.push((slot, id));
-}
-
-/// A batch was committed: what is where now.
-fn committed(world: &World, retired: hotcall::RetiredBatch, changes: &[(usize, usize)]) {
-    if retired.len() != changes.len() {
-        ledger::report(format!("a batch of {} replaced {}", changes.len(), retired.len()));
-    }
-    let mut slots = lock(&world.slots);
-    let mut gone = Vec::new();
-    let mut never = Vec::new();
-    for (number, (slot, id)) in changes.iter().enumerate() {
-        let last = !changes[number + 1..].iter().any(|(later, _)| later == slot);
-        if last {
-            gone.push(std::mem::replace(&mut slots[*slot], *id));
-        } else {
-            never.push(*id);
-        }
-    }
-    changes
-        .iter()
-        .filter(|(slot, id)| slots[*slot] == *id)
-        .for_each(|(_, id)| ledger::put(*id, Place::Installed));
-    drop(slots);
-    gone.iter().for_each(|id| ledger::put(*id, Place::Retired));
-    gone.extend(never);
-    world.keep(Pending::Batch(retired, gone));
-}
-
-fn batch(at: &At<'_>, level: &mut dyn Level, a: u8, b: u8) {
-    let world = &*at.actor.world;
-    let slot = usize::from(a) % SLOTS;
-    let refused = lock(&world.writer).is_some();
-    if let Some((batch, changes)) = level.batch()
-        && b & 1 == 0
-    {
-        return add(batch, changes, slot, b >> 1);
-    }
-    let mut kept = lock(&world.batches);
-    match b >> 1 & 7 {
-        0 | 1 if kept.len() < KEPT => kept.push((Batch::new(), Vec::new())),
-        2..5 => {
-            if let Some((batch, changes)) = kept.last_mut() {
-                add(batch, changes, slot, b >> 4);
-            }
-        }
-        5 => {
-            let one = kept.pop();
-            drop(kept);
-            if let Some((batch, changes)) = one {
-                match batch.commit() {
-                    Ok(retired) => committed(world, retired, &changes),
-                    Err((_, batch)) => {
-                        if !refused {
-                            ledger::report("a batch was refused");
-                        }
-                        drop(batch);
-                    }
-                }
-            }
-        }
-        6 => {
-            let one = kept.pop();
-            drop(kept);
-            match one {
-                Some((batch, changes)) if b & 16 != 0 => {
-                    leak(changes.iter().map(|(_, id)| *id));
-                    std::mem::forget(batch);
-                }
-                one => drop(one),
-            }
-        }
-        _ => {
-            drop(kept);
-            let mut changes = Vec::new();
-            let building = &mut changes;
-            let made = hotcall::batch(|batch| {
-                add(batch, building, slot, b >> 4);
-                serve(at, &mut Building { batch, changes: building });
-            });
-            // Another of this thread's coroutines may be inside a handover by now.
-            match made {
-                Ok(retired) => committed(world, retired, &changes),
-                Err(_) if lock(&world.writer).is_some() => {}
-                Err(error) => ledger::report(format!("a batch was refused: {error}")),
             }
         }
     }

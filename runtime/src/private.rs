@@ -10,9 +10,9 @@ pub use crate::patched::{Handle as PatchedHandle, Patched};
 pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
 #[cfg(feature = "negative-controls")]
 pub use crate::sabotage::{Sabotage, sabotage};
-pub use crate::slot::backend::{CodeCell, emitted};
 #[cfg(patched)]
-pub use crate::slot::backend::{call_limit, call_padding};
+pub use crate::slot::backend::call_padding;
+pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
 pub use crate::slot::{
     Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open,

@@ -98,7 +98,7 @@ use crate::slot::identity::Identity;
 pub use cell::CodeCell;
 pub(crate) use link::{Linked, Refused, link, link_here};
 pub use sites::patch_callers;
-pub use stub::{call_limit, call_padding};
+pub use stub::call_padding;
 pub use writer::emitted;
 pub(crate) use writer::{Committed, Writer, finish};
 

@@ -4,7 +4,7 @@
 //!  caller                              section hotcall_calls        section hotcall_slots, one record a slot
 //!  ------                              ---------------------        ------------------------------------------
 //!       this, arguments: in registers  .long  to 2                  .quad  fn() -> the slot's core
-//!       .p2align 3,,5                  .long  to the stub           .quad  this copy of hotcall
+//!       .p2align 3                     .long  to the stub           .quad  this copy of hotcall
 //!  2:   call stub                      .long  to that fn()
 //!                                      .long  the method's index    section .note.hotcall (one an object file)
 //!  stub                                                             ------------------------------------------
@@ -17,7 +17,7 @@
 //!
 //! The call is the compiler's own: it unwinds as any call does. All that is added is a piece of inline assembly without an
 //! instruction, just before it, that takes each argument and gives it back in the very register in which the call will pass
-//! it. So nothing is left to be done between the two, and the call begins at the label, at 0, 1 or 2 mod 8. The runtime believes
+//! it. So nothing is left to be done between the two, and the call begins at the label, at a multiple of 8. The runtime believes
 //! none of this: it looks whether a call to the stub stands there, and whether it lies so that it can be patched.
 //! Arguments go as words (`passing.rs`), so that none is on the stack, where the compiler would push it after the assembly.
 //!
@@ -162,7 +162,7 @@ macro_rules! __call {
         // SAFETY: no instruction but padding, and a record in a section of its own.
         unsafe {
             ::core::arch::asm!(
-                ".p2align 3,,{limit}",
+                ".p2align 3",
                 ".skip {padding}, 0x90",
                 "2:",
                 ".pushsection hotcall_calls, \"aR\", @progbits",
@@ -176,7 +176,6 @@ macro_rules! __call {
                 stub = sym $($stub)*,
                 core = sym <$($definition)* as $crate::__private::Definition>::core,
                 method = const $method,
-                limit = const $crate::__private::call_limit($crate::__private::core::cfg!(debug_assertions)),
                 padding = const $crate::__private::call_padding($crate::__private::core::cfg!(debug_assertions), $padding),
                 inout("rdi") this,
                 $(inout($register) $argument,)*
@@ -189,16 +188,11 @@ macro_rules! __call {
     }};
 }
 
-/// How many bytes of padding the label before a call may take to come to lie at 0 mod 8. With five, it lies at 0, 1 or 2. See
-/// [`call_padding`].
-#[must_use]
-pub const fn call_limit(is_debug: bool) -> u32 {
-    if is_debug { 7 } else { 5 }
-}
-
-/// How far behind that the label is. Without optimisation each argument is stored behind it and loaded again, by instructions whose
-/// lengths are known as long as the function's frame is small: so the label is moved, within 0 to 3 mod 8, for the call to come to lie
-/// right. It lies right with optimisation, too, where the call is the label.
+/// How far behind a multiple of 8 the label before a call is. With optimisation the call is the label, or an instruction of three
+/// bytes has come between, which the compiler may move there: then it lies right at 0 and at 3. Without optimisation each argument
+/// is stored behind the label and loaded again, by instructions whose lengths are known as long as the function's frame is small: so the
+/// label is moved, within 0 to 3 mod 8, for the call to come to lie right. It lies right with optimisation, too, where the call is
+/// the label.
 ///
 /// `is_debug` is that of the crate that the trait stands in, whatever hotcall itself was built with.
 #[must_use]

@@ -11,7 +11,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// One way to build them.
 pub struct Build {
     pub name: &'static str,
-    pub optimised: bool,
+    /// Of a hundred calls, at least so many are patched.
+    pub least: usize,
     /// Also where not all are asked for.
     pub always: bool,
     /// The library is a Rust dylib.
@@ -25,14 +26,14 @@ pub struct Build {
 
 const RELEASE: Build = Build {
     name: "3",
-    optimised: true,
+    least: 99,
     always: false,
     dylib: false,
     profile: "release",
     config: &[],
     linker: None,
 };
-const DEV: Build = Build { name: "0", optimised: false, profile: "dev", ..RELEASE };
+const DEV: Build = Build { name: "0", least: 85, profile: "dev", ..RELEASE };
 
 /// All of them.
 pub fn builds() -> Vec<Build> {
@@ -51,9 +52,11 @@ pub fn builds() -> Vec<Build> {
         level("thin LTO", &["lto=\"thin\""]),
         level("panic=abort", &["panic=\"abort\""]),
         level("target-cpu=native", &["rustflags"]),
-        level("debug assertions", &["debug-assertions=true"]),
+        // What the compiler moves between label and call does no harm only where the label is at a multiple of 8.
+        Build { least: 98, ..level("debug assertions", &["debug-assertions=true"]) },
         level("one unit", &["codegen-units=1"]),
-        Build { name: "0 without assertions", optimised: false, ..level("", &["opt-level=0"]) },
+        // Nobody can tell from within that nothing is optimised: most calls are left alone, and right.
+        Build { least: 25, ..level("0 without assertions", &["opt-level=0"]) },
         Build { name: "dev, optimised dependencies", config: &["package.\"*\".opt-level=3"], ..DEV },
         Build { name: "dev dylib", dylib: true, ..DEV },
         linker("ld.bfd", "bfd"),
@@ -85,6 +88,13 @@ impl Build {
         if self.dylib {
             let deps = program.parent().expect("it is in a folder").join("deps");
             return Built { program, plugin: None, dylib: Some(deps.join("libsites_library.so")) };
+        }
+        if self.linker == Some("gold") {
+            println!(
+                "{}: without the plugin, in which gold leaves the address of a frame's personality out",
+                self.name
+            );
+            return Built { program, plugin: None, dylib: None };
         }
         let plugin = self.artefact(&folder, "sites-plugin", "--lib", "libsites_plugin.so");
         Built { program, plugin: Some(plugin), dylib: None }

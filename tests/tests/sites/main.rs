@@ -90,7 +90,13 @@ fn check_image(name: &str, build: &Build, image: &Image<'_>, base: u64, process:
         assert!(of_call, "{name}: {changed} at {address:#x} is of no recorded call");
     }
 
-    assert!(believed.len() >= SITES, "{name}: {} calls are patched, too few to say anything", believed.len());
+    // Without optimisation all calls of a method by one kind of caller go through one function.
+    let enough = if build.optimised { SITES } else { SITES / 2 };
+    assert!(
+        believed.len() >= enough,
+        "{name}: {} calls are patched, too few to say anything",
+        believed.len()
+    );
     assert!(
         believed.len() * 100 >= calls * build.least,
         "{name}: of {calls} calls {} are patched",

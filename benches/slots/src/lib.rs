@@ -64,7 +64,7 @@ macro_rules! leaves {
         }
 
         pub(crate) mod objects {
-            $(pub(crate) static $slot: $crate::pointer::Pointer = $crate::pointer::Pointer::EMPTY;)*
+            $(pub(crate) static $slot: $crate::pointer::Pointer = $crate::pointer::Pointer::empty();)*
         }
 
         #[allow(unsafe_code)]

@@ -21,7 +21,9 @@ impl core::fmt::Debug for Pointer {
 
 impl Pointer {
     /// To an implementor without state.
-    pub(crate) const EMPTY: Self = Self(UnsafeCell::new(&Stateless));
+    pub(crate) const fn empty() -> Self {
+        Self(UnsafeCell::new(&Stateless))
+    }
 
     /// What it points to.
     #[inline(always)]

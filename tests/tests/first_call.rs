@@ -74,8 +74,10 @@ extern "C" fn handler(_: c_int) {
 
 fn interrupted_in_malloc() {
     ARMED.set(true);
-    // SAFETY: what was allocated is given back.
-    unsafe { libc::free(std::hint::black_box(libc::malloc(60_000))) };
+    // SAFETY: any length may be asked for.
+    let allocated = unsafe { libc::malloc(60_000) };
+    // SAFETY: it was allocated just now, or is null.
+    unsafe { libc::free(std::hint::black_box(allocated)) };
 }
 
 /// At the end of its thread, after all of Rust's destructors.

@@ -43,9 +43,9 @@ pub fn builds() -> Vec<Build> {
     vec![
         always(DEV),
         always(RELEASE),
-        always(level("s", &["opt-level=\"s\""])),
-        always(level("fat LTO", &["lto=\"fat\"", "codegen-units=1"])),
-        always(Build { name: "dylib", dylib: true, ..RELEASE }),
+        level("s", &["opt-level=\"s\""]),
+        level("fat LTO", &["lto=\"fat\"", "codegen-units=1"]),
+        Build { name: "dylib", dylib: true, ..RELEASE },
         level("1", &["opt-level=1"]),
         level("2", &["opt-level=2"]),
         level("z", &["opt-level=\"z\""]),

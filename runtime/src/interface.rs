@@ -227,7 +227,7 @@ pub unsafe trait Stubs<D>: Interface {
 /// 2. `drop_box` is sound to call once with a pointer that came from `Box::<T>::into_raw`.
 /// 3. `zero_sized` says that `T` has no bytes: its methods read nothing through `this`.
 /// 4. `object` is a `fn(*mut ()) -> *mut I`, for the interface for which the table was made.
-/// 5. Where `made_by` is this copy's [`MADE_BY`] and `exported` is false, this program was compiled with `T`: then
+/// 5. Where `made_by` is this copy's `MADE_BY` and `exported` is false, this program was compiled with `T`: then
 ///    `type_id` says which type it is. A library's may be equal to one of the program's although the types differ.
 #[repr(C)]
 #[derive(Debug)]

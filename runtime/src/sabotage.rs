@@ -6,7 +6,13 @@
 /// What to switch off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[cfg_attr(not(patched), allow(dead_code, reason = "the portable backend has fewer mechanisms"))]
+#[cfg_attr(
+    not(all(patched, feature = "negative-controls")),
+    allow(
+        dead_code,
+        reason = "the portable backend has fewer mechanisms, and some are asked about only where they can be switched off"
+    )
+)]
 pub enum Sabotage {
     /// Grace periods end at once.
     NoQuiescence = 1,

@@ -408,6 +408,7 @@ impl Inner {
     /// Has the library's slots follow those of the same declarations in the program, before anything of it calls them. How many.
     #[cfg(patched)]
     fn link(&self, loaded: &Loaded, proof: &Agreed<'_>) -> Result<usize, String> {
+        crate::sys::image::has_loaded();
         // SAFETY: as in `Library::entry`.
         let entry = unsafe { loaded.entry(&proof.0.header.entry) }?;
         let linked = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;

@@ -8,7 +8,9 @@
 
 use core::ffi::{CStr, c_int, c_void};
 use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::fork;
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
 
@@ -131,6 +133,23 @@ impl Image {
         // SAFETY: it lies in a loaded segment that can be read; the image stays loaded, as said of its tables.
         Some(unsafe { pointer.read_unaligned() })
     }
+}
+
+/// In which process, counted in forks, a library was last loaded by hotcall, plus one.
+static LOADED_IN: AtomicU32 = AtomicU32::new(0);
+
+/// A library has been loaded in this process.
+pub(crate) fn has_loaded() {
+    LOADED_IN.store(fork::generation() + 1, Ordering::Relaxed);
+}
+
+/// Whether the dynamic linker may be asked. It takes a lock for it, which glibc does not free in the child of a fork: where
+/// another thread of the parent was loading something just then, the child would wait for ever. So a child asks only
+/// once it has itself loaded a library, which needs that lock as well. Until then it knows what its parent knew; calls in what
+/// is loaded by others there go through their stubs.
+pub(crate) fn may_be_asked() -> bool {
+    let forks = fork::generation();
+    forks == 0 || LOADED_IN.load(Ordering::Relaxed) == forks + 1
 }
 
 /// How many images have been loaded so far.

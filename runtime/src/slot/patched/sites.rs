@@ -221,7 +221,7 @@ impl Images {
 
     /// Looks for images that have been loaded since the last look, and gives the calls in them, by slot.
     pub(super) fn look(&mut self) -> Vec<(&'static SlotCore, Found)> {
-        if self.loads == image::loads() {
+        if !image::may_be_asked() || self.loads == image::loads() {
             return Vec::new();
         }
         let images = image::images();

@@ -7,8 +7,7 @@
 
 use std::ffi::CString;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hotcall::{dispatch, slot};
 use hotcall_tests::forking::fork;
@@ -38,31 +37,48 @@ __attribute__((constructor)) static void when_loaded(void) {
 
 static LOADED: AtomicU32 = AtomicU32::new(0);
 
-enum Ask {
-    Replace,
-    Fork,
-}
+const NOTHING: u32 = 0;
+const REPLACE: u32 = 1;
+const FORK: u32 = 2;
+const RIGHT: u32 = 3;
+const WRONG: u32 = 4;
 
-type Others = (mpsc::Sender<Ask>, Mutex<mpsc::Receiver<bool>>);
-static OTHERS: OnceLock<Others> = OnceLock::new();
+/// What the other thread is asked, then its answer. No channel: who blocks in one for the first time registers storage with the
+/// dynamic linker, and would itself wait for the constructor.
+static ASKED: AtomicU32 = AtomicU32::new(NOTHING);
+static WITH_ANOTHER: AtomicBool = AtomicBool::new(false);
+
+/// Asks the other thread, and whether its answer was right.
+fn ask(what: u32) -> bool {
+    ASKED.store(what, Ordering::SeqCst);
+    loop {
+        match ASKED.load(Ordering::SeqCst) {
+            RIGHT => return true,
+            WRONG => return false,
+            _ => std::thread::yield_now(),
+        }
+    }
+}
 
 /// Another thread, to be asked from the constructor.
 fn start_another() {
-    let ((ask, asked), (answer, answers)) = (mpsc::channel(), mpsc::channel());
-    std::thread::spawn(move || {
-        for what in asked {
-            let right = match what {
+    std::thread::spawn(|| {
+        loop {
+            let right = match ASKED.load(Ordering::SeqCst) {
                 // The slot's stubs are looked up by it.
-                Ask::Replace => OTHER.replace(Of(2)).unwrap().wait().is_ok(),
-                Ask::Fork => fork(|| NUMBER.number() == 1 && NUMBER.replace(Of(3)).is_ok()).wait().is_ok(),
+                REPLACE => OTHER.replace(Of(2)).unwrap().wait().is_ok(),
+                FORK => fork(|| NUMBER.number() == 1 && NUMBER.replace(Of(3)).is_ok()).wait().is_ok(),
+                _ => {
+                    std::thread::yield_now();
+                    continue;
+                }
             };
-            answer.send(right).unwrap();
+            ASKED.store(if right { RIGHT } else { WRONG }, Ordering::SeqCst);
         }
     });
-    // Once before: storage with destructors is registered with the dynamic linker, at its first use.
-    ask.send(Ask::Replace).unwrap();
-    assert!(answers.recv().unwrap());
-    assert!(OTHERS.set((ask, Mutex::new(answers))).is_ok());
+    // Once before: what the thread does for the first time may register storage, too.
+    assert!(ask(REPLACE));
+    WITH_ANOTHER.store(true, Ordering::SeqCst);
 }
 
 /// What the constructor calls.
@@ -70,11 +86,9 @@ extern "C" fn when_loaded() {
     // This thread, inside the dynamic linker.
     drop(NUMBER.replace(Of(1)).unwrap().wait());
     // A thread that this one waits for: it was there before, for a new one would wait for the dynamic linker whatever it does.
-    if let Some((ask, answers)) = OTHERS.get() {
-        for what in [Ask::Replace, Ask::Fork] {
-            ask.send(what).unwrap();
-            assert!(answers.lock().unwrap().recv().unwrap());
-        }
+    if WITH_ANOTHER.load(Ordering::SeqCst) {
+        assert!(ask(REPLACE));
+        assert!(ask(FORK));
     }
     LOADED.fetch_add(1, Ordering::SeqCst);
 }

@@ -20,6 +20,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Error, Expr, LitStr, Path, Result, Token, Type};
 
+use crate::hash::Hash;
 use crate::paths::crate_path;
 
 /// One constructor behind an interface.
@@ -120,7 +121,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
 
 fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
     let Export { interface, name, constructor } = export;
-    let hash = hash(&[
+    let hash = Hash::of(&[
         &std::env::var("CARGO_PKG_NAME").unwrap_or_default(),
         &std::env::var("CARGO_PKG_VERSION").unwrap_or_default(),
         &quote!(#interface).to_string(),
@@ -161,14 +162,6 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
             }
         };
     }
-}
-
-/// FNV-1a, 64 bits wide, by Fowler, Noll and Vo; a byte that no text holds ends each part.
-fn hash(parts: &[&str]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
@@ -218,11 +211,5 @@ mod tests {
         assert!(refused("dyn Effect; dyn Codec, Opus::new").contains("which constructor?"));
         assert!(refused("dyn Effect, |_| Reverb").contains("no type to take a name from"));
         assert!(refused("dyn Effect, \"\", Reverb::new").contains("one line of text"));
-    }
-
-    #[test]
-    fn symbols_differ() {
-        assert_ne!(hash(&["a", "bc"]), hash(&["ab", "c"]));
-        assert_eq!(hash(&[]), 0xcbf2_9ce4_8422_2325);
     }
 }

@@ -9,6 +9,7 @@ use proc_macro::TokenStream;
 mod dispatch;
 mod export;
 mod foreign;
+mod hash;
 mod paths;
 mod slot;
 mod sources;

@@ -30,6 +30,8 @@ use quote::{ToTokens, quote};
 use syn::visit::Visit;
 use syn::{Attribute, Expr, ImplItem, Item, Lit, Meta, TraitItem, Type, UseTree};
 
+use crate::hash::Hash;
+
 /// One definition: its text, and what it names.
 struct Text {
     text: String,
@@ -136,7 +138,11 @@ impl Sources {
         if names_it("target_feature") {
             self.target.iter().for_each(|word| hash.add(word));
         }
-        Some(Definition { name: name.to_owned(), hash: hash.0, asks_for_debug: names_it("debug_assertions") })
+        Some(Definition {
+            name: name.to_owned(),
+            hash: hash.get(),
+            asks_for_debug: names_it("debug_assertions"),
+        })
     }
 
     fn add(&mut self, name: &str, within: &[String], tokens: TokenStream) {
@@ -148,21 +154,6 @@ impl Sources {
             collect_names(&tokens, &mut names);
         }
         self.by_name.entry(name.to_owned()).or_default().push(Text { text, names });
-    }
-}
-
-/// FNV-1a, 64 bits wide; a byte that no text holds ends each part.
-struct Hash(u64);
-
-impl Hash {
-    fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn add(&mut self, text: &str) {
-        for byte in text.bytes().chain([0xff]) {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
     }
 }
 
@@ -498,10 +489,7 @@ mod tests {
     }
 
     fn hash(text: &str, name: &str) -> u64 {
-        let number = Hash::new();
-        let mut number = number;
-        number.add(text);
-        hash_in(&format!("{:x}", number.0), &[("lib.rs", text)], &[], name).expect("it is defined")
+        hash_in(&format!("{:x}", Hash::of(&[text])), &[("lib.rs", text)], &[], name).expect("it is defined")
     }
 
     #[test]

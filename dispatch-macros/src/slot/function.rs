@@ -217,6 +217,7 @@ impl Slot<'_> {
                         #returned
                     }
                 }
+                // SAFETY: `#[slot]` is who may implement it.
                 unsafe impl #rt::MaybeEmpty for #definition {
                     type Empty = __Empty;
                     const EMPTY: __Empty = __Empty;
@@ -261,6 +262,7 @@ impl Slot<'_> {
                 fn __call<#(#lifetimes),*>(#(#names: #types),*) -> #result {
                     <#slot_type as #interface>::call(&#ident, #(#names),*)
                 }
+                // SAFETY: `__call` calls the static that is declared here, whose definition this is.
                 unsafe impl #rt::Function for #definition {
                     type Pointer = #pointer;
                     const POINTER: &'static #pointer = &(__call as #pointer);

@@ -10,6 +10,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemStatic, Type, TypeParamBound};
 
+use crate::hash::Hash;
 use crate::paths::{crate_path, with_crate_path};
 use arguments::Arguments;
 
@@ -131,6 +132,7 @@ impl<'a> Slot<'a> {
         quote! {
             #open
 
+            // SAFETY: the definition is a type of this static alone; core, default and table are its own.
             unsafe impl #rt::Definition for #definition {
                 type Interface = #interface;
                 const NAME: &'static str =
@@ -176,8 +178,7 @@ impl<'a> Slot<'a> {
 fn text_of(item: &ItemStatic) -> u64 {
     let ItemStatic { ident, ty, expr, .. } = item;
     let text = quote!(#ident: #ty = #expr).to_string();
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    Hash::of(&[&text])
 }
 
 /// The trait object without what every slot demands anyway.

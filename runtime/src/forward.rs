@@ -7,12 +7,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use crate::instance::Instance;
 use crate::interface::{Exclusive, Interface, Shared};
 use crate::patched::Patched;
-use crate::quiesce::SlowSection;
+use crate::quiesce::Section;
 use crate::slot::{Bound, Definition, Held, Locked, ReadLocked, Slot};
 
 impl<D: Definition<Interface: Shared + Display>> Display for Slot<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         self.held().fmt(f)
     }
 }

@@ -222,7 +222,7 @@ pub unsafe trait Stubs<D>: Interface {
 
 /// The code and the destructor of one implementor: hotcall's own vtable.
 ///
-/// Invariants, which only [`Table::of`] establishes:
+/// Invariants, which [`Table::of`] and the two for exports establish:
 /// 1. `methods` points to `len` codes in the order of the interface for which the table was made.
 /// 2. `drop_box` is sound to call once with a pointer that came from `Box::<T>::into_raw`.
 /// 3. `zero_sized` says that `T` has no bytes: its methods read nothing through `this`.
@@ -265,22 +265,15 @@ impl Table {
     /// The table of `T` for the interface `I`.
     #[must_use]
     pub const fn of<I: ?Sized + Implements<T>, T: 'static>() -> &'static Table {
-        const {
-            &Table {
-                methods: I::METHODS,
-                drop_box: drop_box::<T>,
-                type_name: core::any::type_name::<T>,
-                type_id: TypeId::of::<T>,
-                object: Code::new(<I as Implements<T>>::object as *const ()),
-                zero_sized: size_of::<T>() == 0,
-                exported: false,
-                made_by: &MADE_BY,
-            }
-        }
+        const { &Self::new::<I, T>(I::METHODS, false) }
     }
 
     /// That of a library's export, with the code that was chosen for it: `methods` are those of `T` for its interface.
     pub(crate) fn exported<I: ?Sized + Implements<T>, T: 'static>(methods: &'static [Code]) -> Self {
+        Self::new::<I, T>(methods, true)
+    }
+
+    const fn new<I: ?Sized + Implements<T>, T: 'static>(methods: &'static [Code], exported: bool) -> Self {
         Self {
             methods,
             drop_box: drop_box::<T>,
@@ -288,7 +281,7 @@ impl Table {
             type_id: TypeId::of::<T>,
             object: Code::new(<I as Implements<T>>::object as *const ()),
             zero_sized: size_of::<T>() == 0,
-            exported: true,
+            exported,
             made_by: &MADE_BY,
         }
     }

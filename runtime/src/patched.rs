@@ -36,7 +36,7 @@ use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Code, Implements, Interface};
-use crate::quiesce::{Guard, Section, SlowSection, reclaimer};
+use crate::quiesce::{Guard, Section, reclaimer};
 use crate::retired::Retired;
 use crate::slot::{Held, Target};
 
@@ -164,7 +164,7 @@ impl<I: ?Sized + Interface> Patched<I> {
     /// What is installed just now.
     #[must_use]
     pub fn target(&self) -> Target {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         Target::of(self.handle.current().table())
     }
 
@@ -189,7 +189,7 @@ impl<I: ?Sized + Interface> Patched<I> {
 
     /// What `look` says of the instance.
     pub(crate) fn with<R>(&self, look: impl FnOnce(&I) -> R) -> R {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         let installed = self.handle.current();
         // SAFETY: what is installed in a `Patched<I>` has a table for `I`.
         let object = unsafe { installed.table().object::<I>(installed.data()) };
@@ -199,7 +199,7 @@ impl<I: ?Sized + Interface> Patched<I> {
 
     /// What `change` does to the instance.
     pub(crate) fn with_mut<R>(&mut self, change: impl FnOnce(&mut I) -> R) -> R {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         let installed = self.handle.current();
         // SAFETY: as above.
         let object = unsafe { installed.table().object::<I>(installed.data()) };

@@ -19,10 +19,20 @@ pub(crate) mod section;
 pub(crate) mod section;
 
 pub use guard::{Guard, pin};
-pub use section::{Section, Sections, force_pinned_sections, sections};
+pub use section::{Section, force_pinned_sections, sections};
 
-/// Sections are of one kind: the name of those that once were the others.
-pub(crate) type SlowSection = Section;
+/// How plain calls and guards of a thread are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sections {
+    /// Two plain stores to the thread's record; who replaces pays with `membarrier`.
+    Asymmetric,
+    /// A full fence at each beginning: where the system has no `membarrier`; and on systems other than Linux, where it is
+    /// that of an epoch pin.
+    ///
+    /// Elsewhere than on Linux, a signal handler may not call slots: it may have interrupted a pin of its own thread half-way.
+    Pinned,
+}
 
 /// Whether a wait for a grace period would never end on the calling thread: it is inside a call or holds a
 /// guard, which the grace period waits for; or it is the reclaimer, or holds the writers' lock that the
@@ -75,7 +85,6 @@ pub(crate) fn after_fork_in_child() {
     {
         crate::sys::barrier::register();
         registry::after_fork();
-        section::after_fork();
     }
     reclaimer::after_fork_in_child();
 }

@@ -9,18 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_epoch::{Collector, LocalHandle};
 
-/// How plain calls of a thread are protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Sections {
-    /// Two plain stores to the thread's record; who replaces pays with `membarrier`.
-    Asymmetric,
-    /// A full fence at each beginning: where the system has no `membarrier`; and on systems other than Linux, where it is
-    /// that of an epoch pin.
-    ///
-    /// Elsewhere than on Linux, a signal handler may not call slots: it may have interrupted a pin of its own thread half-way.
-    Pinned,
-}
+use super::Sections;
 
 /// Which kind of section the calling thread's next plain call takes: always pinned, here.
 #[must_use]

@@ -430,6 +430,7 @@ fn grow(owner: u64) -> Option<&'static Block> {
 }
 
 /// In a forked child, only the calling thread lives on: the others are inside nothing, and what it is inside of it stays in.
+/// It chooses its kind of section again: the child may be refused the barrier that its parent had.
 pub(crate) fn after_fork() {
     let thread = thread::current();
     let own = CURSOR.get().and_then(|cursor| {
@@ -448,6 +449,7 @@ pub(crate) fn after_fork() {
             owner.store(owner::freed(before), Ordering::Relaxed);
         }
     }
+    choose_again();
 }
 
 #[cfg(test)]

@@ -5,21 +5,8 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 
 use super::record::Flag;
-use super::registry;
+use super::{Sections, registry};
 use crate::sys::barrier;
-
-/// How plain calls and guards of a thread are protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Sections {
-    /// Two plain stores to the thread's record; who replaces pays with `membarrier`.
-    Asymmetric,
-    /// A full fence at each beginning: where the system has no `membarrier`; and on systems other than Linux, where it is
-    /// that of an epoch pin.
-    ///
-    /// Elsewhere than on Linux, a signal handler may not call slots: it may have interrupted a pin of its own thread half-way.
-    Pinned,
-}
 
 thread_local! {
     static FORCED: Cell<bool> = const { Cell::new(false) };
@@ -124,11 +111,6 @@ impl Drop for Section {
     fn drop(&mut self) {
         self.flag.leave();
     }
-}
-
-/// In a forked child: it may be refused the barrier that its parent had.
-pub(crate) fn after_fork() {
-    registry::choose_again();
 }
 
 /// Whether the calling thread is inside a call or holds a guard: then it must not wait for a grace period.

@@ -13,7 +13,7 @@ use super::{Definition, Slot};
 use crate::error::ReplaceError;
 use crate::instance::Instance;
 use crate::interface::{Implements, Table};
-use crate::quiesce::SlowSection;
+use crate::quiesce::Section;
 use crate::retired::Retired;
 
 /// A slot of a function type.
@@ -95,7 +95,7 @@ impl<D: Function> Slot<D> {
     where
         D: MaybeEmpty,
     {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         self.core.current().1.is::<D::Empty>()
     }
 }

@@ -12,7 +12,7 @@ use core::ptr::NonNull;
 
 use crate::instance::Instance;
 use crate::interface::{Interface, Lent, Shared, Stubs, Table};
-use crate::quiesce::{Guard, Section, SlowSection};
+use crate::quiesce::{Guard, Section};
 
 #[cfg(patched)]
 #[path = "patched/mod.rs"]
@@ -220,7 +220,7 @@ impl<D: Definition> Slot<D> {
 
 impl<D: Definition> fmt::Debug for Slot<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         let (_, table) = self.core.current();
         let alone = if D::Interface::EXCLUSIVE { self.lock.try_alone().ok() } else { None };
         // It is shared by all, or nobody else uses it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Definition, Slot};
 use crate::interface::Table;
-use crate::quiesce::SlowSection;
+use crate::quiesce::Section;
 use crate::sys::symbol;
 
 /// What a slot or a handle holds at one moment. See [`Slot::target`].
@@ -66,7 +66,7 @@ impl<D: Definition> Slot<D> {
     /// ```
     #[must_use]
     pub fn target(&self) -> Target {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         Target::of(self.core.current().1)
     }
 }

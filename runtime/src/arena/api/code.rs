@@ -12,7 +12,7 @@ use super::site::Site;
 use crate::arena::{Block, WriteAddr};
 use crate::error::{Error, MemoryError};
 use crate::gated::Gated;
-use crate::quiesce::{Guard, SlowSection, reclaimer, section};
+use crate::quiesce::{Guard, Section, reclaimer, section};
 use crate::sabotage::{self, Sabotage};
 use crate::{arch, arena::ExecAddr};
 
@@ -87,7 +87,7 @@ impl Code {
     ///
     /// It is a function of type `F`, and what that demands.
     pub unsafe fn call<F: Signature>(&self, arguments: F::Arguments) -> F::Result {
-        let _section = SlowSection::enter();
+        let _section = Section::enter();
         // SAFETY: the caller's promise.
         let function = unsafe { F::at(self.owner.start().get()) };
         // SAFETY: the caller's promise; the section keeps code and trampolines.

@@ -5,3 +5,6 @@ pub mod forking;
 pub mod negative;
 pub mod package;
 pub mod plugin;
+mod waiting;
+
+pub use waiting::{LONG, eventually};

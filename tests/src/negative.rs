@@ -4,8 +4,10 @@
 //! the workload, and must not survive it. The parent expects just that.
 
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use hotcall::__private::{Sabotage, sabotage};
+use hotcall::{Instance, Interface, WaitError};
 
 const VARIABLE: &str = "HOTCALL_SABOTAGE";
 
@@ -53,6 +55,28 @@ pub fn sabotaged() -> Option<&'static str> {
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)
+}
+
+/// How long somebody waits for what must not come. Where it comes, it comes at once; where not, more would prove no more.
+#[must_use]
+pub fn limit() -> Duration {
+    Duration::from_millis(if sabotaged().is_some() { 20_000 } else { 50 })
+}
+
+/// Whether a wait that had a deadline ended before it. What it did not end for is waited for.
+///
+/// # Panics
+///
+/// The wait was refused, or is now.
+pub fn has_come<I: ?Sized + Interface>(outcome: Result<Instance<I>, WaitError<I>>) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(WaitError::TimedOut(retired)) => {
+            retired.wait().unwrap();
+            false
+        }
+        Err(other) => panic!("{other}"),
+    }
 }
 
 /// Whether the workload, run again by `command` in a child with a mechanism switched off, noticed it.

@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotcall::{Chain, Instance, Retired, WaitError, dispatch, slot};
+use hotcall::{Chain, Instance, Retired, dispatch, slot};
 use hotcall_tests::negative;
 
 #[dispatch]
@@ -75,11 +75,6 @@ impl Step for Stays {
     }
 }
 
-/// How long somebody waits for what must not come. Where it comes, it comes at once; where not, more would prove no more.
-fn limit() -> Duration {
-    Duration::from_millis(if negative::sabotaged().is_some() { 20_000 } else { 50 })
-}
-
 /// Whether what `replace` retires is given back while a call of `call` is inside it.
 fn overtaken(
     meeting: &Meeting,
@@ -89,18 +84,10 @@ fn overtaken(
     std::thread::scope(|scope| {
         let reader = scope.spawn(call);
         meeting.until_inside();
-        let outcome = replace().wait_timeout(limit());
+        let outcome = replace().wait_timeout(negative::limit());
         meeting.leave.store(true, Ordering::SeqCst);
         reader.join().unwrap();
-        match outcome {
-            // It is given back, and freed with this.
-            Ok(_) => true,
-            Err(WaitError::TimedOut(retired)) => {
-                retired.wait().unwrap();
-                false
-            }
-            Err(other) => panic!("{other}"),
-        }
+        negative::has_come(outcome)
     })
 }
 

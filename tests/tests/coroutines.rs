@@ -4,11 +4,11 @@
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use hotcall::{Chain, Patched, WaitError, chain, dispatch, slot};
-use hotcall_tests::negative;
+use hotcall_tests::{eventually, negative};
 
 type Yields = Yielder<(), ()>;
 
@@ -59,14 +59,6 @@ fn finish(mut coroutine: Call<'_>) -> u64 {
         if let CoroutineResult::Return(sum) = coroutine.resume(()) {
             return sum;
         }
-    }
-}
-
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never: {what}; {:?}", hotcall::stats());
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

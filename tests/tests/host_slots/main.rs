@@ -8,11 +8,11 @@ mod waiting;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use hotcall::{Instance, Library, WaitError};
 use hotcall_examples::plugins;
 use hotcall_host_slots::{Caller, TALLY, Tally, UNTOUCHED, named};
+use hotcall_tests::eventually;
 
 /// The slots are those of the whole process: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -36,14 +36,6 @@ fn opened(package: &str) -> Library {
 /// A plugin of a library that nobody else has.
 fn plugin() -> Instance<dyn Caller> {
     opened("hotcall-calls-host").instantiate::<dyn Caller>("").unwrap()
-}
-
-fn eventually(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < deadline, "never: {what}: {:?}", hotcall::stats());
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// What was emitted of one kind for a slot.

@@ -4,13 +4,11 @@
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use hotcall::WaitError;
 use hotcall_host_slots::{Caller, TALLY, Tally};
-use hotcall_tests::negative;
+use hotcall_tests::{eventually, negative};
 
-use crate::{Adds, alone, eventually, plugin};
+use crate::{Adds, alone, plugin};
 
 static INSIDE: AtomicBool = AtomicBool::new(false);
 static LEAVE: AtomicBool = AtomicBool::new(false);
@@ -41,19 +39,10 @@ fn a_call_of_a_library_is_waited_for() {
         let reader = scope.spawn(|| plugin.call(7, 1));
         eventually("the reader is inside", || INSIDE.load(Ordering::SeqCst));
         let retired = TALLY.replace(Adds(1)).unwrap();
-        // Where the wait ends by itself, it ends at once; where it does not, its length proves nothing more.
-        let limit = Duration::from_millis(if sabotaged { 20_000 } else { 50 });
-        let outcome = retired.wait_timeout(limit);
+        let outcome = retired.wait_timeout(negative::limit());
         LEAVE.store(true, Ordering::SeqCst);
         assert_eq!(reader.join().unwrap(), 7);
-        match outcome {
-            Ok(_) => true,
-            Err(WaitError::TimedOut(retired)) => {
-                retired.wait().unwrap();
-                false
-            }
-            Err(other) => panic!("{other}"),
-        }
+        negative::has_come(outcome)
     });
     if sabotaged {
         std::process::exit(if overtaken { negative::CAUGHT } else { 0 });

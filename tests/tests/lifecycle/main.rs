@@ -16,9 +16,9 @@ mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use hotcall::dispatch;
+pub use hotcall_tests::{LONG, eventually};
 
 #[dispatch]
 pub trait Step: Send + Sync {
@@ -104,18 +104,6 @@ impl<F: Fn() + Send + Sync> Step for AtEnd<F> {
 impl<F: Fn()> Drop for AtEnd<F> {
     fn drop(&mut self) {
         (self.what)();
-    }
-}
-
-/// Long enough for the slowest machine: a test that gets there has hung.
-pub const LONG: Duration = Duration::from_secs(60);
-
-/// Waits until it is so.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never: {what}; {:?}", hotcall::stats());
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -29,25 +29,25 @@ pub use core::mem::{ManuallyDrop, MaybeUninit};
 pub use core::option::Option::{None, Some};
 pub use std;
 
-/// A type that the C calling convention returns in registers, whatever the name it is written with stands for.
+/// A type that is the primitive `P`, whatever the name that it is written with stands for.
 ///
 /// # Safety
 ///
-/// It is one: a method's stub finds the instance in the first integer register.
+/// `Self` and `P` are one type: its values are passed in the registers of `P`.
+#[diagnostic::on_unimplemented(
+    message = "this name stands for `{Self}` here, and not for the primitive type `{P}`",
+    label = "not the primitive type of this name",
+    note = "`#[dispatch]` chooses registers by the names of primitive types: give the other type another name"
+)]
 #[allow(unsafe_code)]
-pub unsafe trait Register {}
+pub unsafe trait IsPrimitive<P: ?Sized> {}
 
-macro_rules! register {
-    ($($ty:ty)*) => { $(
-        // SAFETY: a primitive of at most sixteen bytes.
-        #[allow(unsafe_code)]
-        unsafe impl Register for $ty {}
-    )* };
-}
-register!(bool char u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
+// SAFETY: one type.
+#[allow(unsafe_code)]
+unsafe impl<P: ?Sized> IsPrimitive<P> for P {}
 
-/// For `#[dispatch]`: refuses a type of the user's that has the name of a primitive.
-pub const fn assert_register<T: Register>() {}
+/// For `#[dispatch]`: refuses another type that has the name of the primitive `P`.
+pub const fn assert_primitive<T: ?Sized + IsPrimitive<P>, P: ?Sized>() {}
 
 /// A method's result, where it does not leave in a register.
 ///

@@ -398,11 +398,6 @@ impl Context<'_> {
             }
         };
         let (nothing, over_links) = (returned(nothing), returned(over_links));
-        let primitives = argument_types.iter().filter(|ty| primitive(ty)).map(|ty| {
-            quote! {
-                #(#cfgs)* const _: () = #rt::assert_register::<#ty>();
-            }
-        });
         let parameters_passed = method.passing.parameters(rt, argument_types);
         let passed = parameters_passed.iter().map(|(name, ty)| quote!(#name: #ty));
         let passed: Vec<_> = passed.collect();
@@ -440,7 +435,6 @@ impl Context<'_> {
             },
         );
         quote! {
-            #(#primitives)*
             #empty
             #looped
         }

@@ -6,7 +6,7 @@ use quote::{ToTokens, format_ident, quote};
 use super::expand::Context;
 use super::method::Method;
 use super::trait_item::Trait;
-use super::types::primitive;
+use super::types::assert_primitives;
 
 /// The names of what is made from one method.
 pub(super) struct Names {
@@ -36,17 +36,16 @@ impl Context<'_> {
     /// All functions of one method.
     pub(super) fn functions(&self, number: usize, method: &Method) -> TokenStream {
         let rt = &self.rt;
-        let Method { cfgs, result, .. } = method;
+        let Method { cfgs, argument_types, result, .. } = method;
         let names = Names::new(number);
         let count = self.of.count(number);
-        let in_register = (method.in_register && primitive(result))
-            .then(|| quote!(#(#cfgs)* const _: () = #rt::assert_register::<#result>();));
+        let primitives = assert_primitives(rt, cfgs, argument_types.iter().chain([result]));
         let shim = self.shim(&names, method);
         let stub = self.stub(number, &names, method);
         let through_stub = self.through_stub(number, &names, method);
         let through_table = self.through_table(&names, method);
         let bounded = self.bounded(&names, method);
-        quote!(#count #in_register #shim #bounded #stub #through_stub #through_table)
+        quote!(#count #primitives #shim #bounded #stub #through_stub #through_table)
     }
 
     /// A call of the slot's method by its stub. One function for all that calls it: so its frame is small, which is what aligns

@@ -7,6 +7,7 @@ use syn::{GenericParam, ItemTrait, Lifetime, TraitItem, TypeParamBound};
 
 use super::method::{self, Around, Kind, Method, Undispatched, Why};
 use super::rewrite::{Associated, associated_parameter};
+use super::types::is_primitive_name;
 
 /// A trait of another crate that a local one represents.
 pub(crate) struct Foreign {
@@ -72,6 +73,13 @@ impl Trait {
                     let mut declared = ty.clone();
                     declared.default = None;
                     let name = &ty.ident;
+                    if is_primitive_name(name) {
+                        return Err(syn::Error::new_spanned(
+                            name,
+                            "a type parameter with the name of a primitive type would be taken for that type: give it \
+                             another name",
+                        ));
+                    }
                     parameters.push(declared.to_token_stream());
                     arguments.push(quote!(#name));
                     path_arguments.push(quote!(#name));

@@ -7,6 +7,6 @@ use hotcall::{dispatch, slot};
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 pub struct f32(pub [u64; 8]);
-impl hotcall::__private::Register for f32 {}
+impl hotcall::__private::IsPrimitive<core::primitive::f32> for f32 {}
 
 fn main() {}

@@ -14,8 +14,8 @@ pub enum Error {
     Memory(MemoryError),
     /// A library was refused or failed.
     Plugin(PluginError),
-    /// `replace` was called while this thread is already replacing (from inside `replace_with` or `batch`); or a chain was
-    /// edited inside an edit of it; or inside an edit of another chain, whose end that chain's editor waits for.
+    /// This thread is already changing the slot or chain, in the closure of `replace_with` or of an edit; or whoever is changing it
+    /// waits for this thread; or this thread is replacing, and an allocator that it uses replaces, too.
     Reentrant,
     /// A chain has no element there.
     NoElement {
@@ -231,9 +231,9 @@ impl fmt::Display for Error {
                 write!(f, "the chain has no element {index}: it has {len}; ask for `len()` in the `edit` that uses it")
             }
             Self::Reentrant => f.write_str(
-                "this thread is already replacing a plugin: a replacement cannot begin inside `replace_with`, \
-                 `batch` or a tracing event of one, nor an edit of a chain inside another edit of it, or where those who \
-                 edit the chain wait for this thread; begin it after they return",
+                "this thread is changing the slot or chain already, or whoever is changing it waits for this thread: a \
+                 replacement or an edit cannot begin inside the closure of `replace_with` or `edit` of the same slot or \
+                 chain, or of one that others wait for in a circle; begin it after that returns",
             ),
             Self::SlotOfHost { slot } => write!(
                 f,

@@ -18,8 +18,7 @@
 //!  thread C                               pass: ..........................──pass── lock 1 ──
 //! ```
 //!
-//! A fork cannot wait for code of the user's that runs past the gate, in the closure of `replace_with` or of an edit, or while
-//! a library is loaded: that may wait for the thread that forks, or be it. Such a thread **rests** ([`rest`]): it has changed
+//! A fork cannot wait for code of the user's that runs past the gate, while a library is loaded: its constructors may wait for the thread that forks, or be it. Such a thread **rests** ([`rest`]): it has changed
 //! nothing by halves, and when it would go on, it waits until the gate is open. Nor can a fork wait for who waits for a
 //! lock of such a thread's: while there is one, who waits for a lock rests, too. What a thread that rests has locked is
 //! free in the child: there nobody is left who holds it. What it was about to change may be as before or as after.

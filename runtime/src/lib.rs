@@ -82,6 +82,7 @@ mod sabotage;
 mod slot;
 mod stats;
 mod sys;
+mod turn;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -59,7 +59,7 @@ pub struct ImageReport {
 ///
 /// It answers what a program gets out of hotcall: how many of its calls are patched, how many are not, and why. Images are looked
 /// through when a slot is replaced, so before the first replacement it says nothing of them. Takes the writers' lock as
-/// [`stats`] does; called from inside `replace_with` it knows of no slot.
+/// [`stats`] does; called where this thread is replacing, by an allocator behind a slot, it knows of no slot.
 ///
 /// ```
 /// use hotcall::{dispatch, slot};

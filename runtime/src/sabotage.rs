@@ -40,6 +40,8 @@ pub enum Sabotage {
     TurnsLeftBehind = 24,
     /// An edit keeps forks waiting while the user's closure runs.
     EditPastTheGate = 25,
+    /// Who replaces in a slot does not ask whose turn it is.
+    TurnsNotAsked = 26,
     /// A mark is taken for a site of whatever code it is shown.
     AnyMark = 22,
     /// A mark is taken for a branch whatever has become of the bytes there.

@@ -82,7 +82,8 @@ impl Kept {
 
 /// What the runtime holds and has done.
 ///
-/// Takes the writers' lock for a moment; called from inside `replace_with` it leaves the sizes of slots at 0.
+/// Takes the writers' lock for a moment; called where this thread is
+/// replacing, by an allocator behind a slot, it leaves the sizes of slots at 0.
 ///
 /// ```
 /// let stats = hotcall::stats();

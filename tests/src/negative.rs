@@ -34,10 +34,11 @@ pub const ALL: [(&str, Sabotage); 15] = [
 ];
 
 /// Those of edits and marks, each of which one test asks about.
-pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
+pub const EDITS_AND_MARKS: [(&str, Sabotage); 7] = [
     ("wait-inside-edit", Sabotage::WaitInsideEdit),
     ("turns-in-circles", Sabotage::TurnsInCircles),
     ("turns-left-behind", Sabotage::TurnsLeftBehind),
+    ("turns-not-asked", Sabotage::TurnsNotAsked),
     ("edit-past-the-gate", Sabotage::EditPastTheGate),
     ("any-mark", Sabotage::AnyMark),
     ("any-branch", Sabotage::AnyBranch),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use hotcall::{Chain, Error, WaitError, chain, dispatch};
+use hotcall::{Chain, Error, WaitError, chain, dispatch, slot};
 use hotcall_tests::negative;
 
 #[dispatch]
@@ -20,6 +20,13 @@ impl Work for Counted {
     fn run(&self, x: u64) -> u64 {
         self.0.fetch_add(1, Ordering::SeqCst);
         x + 1
+    }
+}
+
+struct Nothing;
+impl Work for Nothing {
+    fn run(&self, x: u64) -> u64 {
+        x
     }
 }
 
@@ -73,16 +80,39 @@ fn circles_are_refused() -> bool {
     (0..2).all(|_| ends.recv_timeout(Duration::from_secs(patience)) == Ok(true))
 }
 
+/// A handover is held open until another thread has replaced in its slot, or has been kept waiting. Whether it was.
+fn handovers_are_waited_for() -> bool {
+    #[slot]
+    static SLOT: dyn Work = Nothing;
+    let (replaced, told) = std::sync::mpsc::channel();
+    let mut was_kept = false;
+    let made = SLOT.replace_with(|_| {
+        std::thread::spawn(move || {
+            drop(SLOT.replace(Counted(Arc::default())).unwrap());
+            replaced.send(()).unwrap();
+        });
+        was_kept = told.recv_timeout(negative::limit()).is_err();
+        Counted(Arc::default())
+    });
+    drop(made.unwrap());
+    was_kept
+}
+
 #[test]
 fn each_refusal_is_missed_without_it() {
-    match negative::sabotaged() {
-        Some("wait-inside-edit") => {
-            std::process::exit(if waits_are_refused() { 0 } else { negative::CAUGHT })
+    let sound = match negative::sabotaged() {
+        Some("wait-inside-edit") => waits_are_refused(),
+        Some("turns-not-asked") => handovers_are_waited_for(),
+        Some(_) => circles_are_refused(),
+        None => {
+            assert!(waits_are_refused() && circles_are_refused() && handovers_are_waited_for());
+            true
         }
-        Some(_) => std::process::exit(if circles_are_refused() { 0 } else { negative::CAUGHT }),
-        None => assert!(waits_are_refused() && circles_are_refused()),
+    };
+    if negative::sabotaged().is_some() {
+        std::process::exit(if sound { 0 } else { negative::CAUGHT });
     }
-    for sabotage in ["wait-inside-edit", "turns-in-circles"] {
+    for sabotage in ["wait-inside-edit", "turns-in-circles", "turns-not-asked"] {
         let again = || {
             let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
             command.args(["--exact", "each_refusal_is_missed_without_it", "--nocapture"]);

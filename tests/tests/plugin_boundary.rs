@@ -184,6 +184,27 @@ fn constructors_and_destructors_may_panic() {
     drop(EDGE.restore().unwrap());
 }
 
+/// A library is opened, loaded and used inside a handover; and another thread may be the first to load it meanwhile.
+#[test]
+fn a_library_is_loaded_inside_a_handover() {
+    #[slot]
+    static EDGE: dyn Edge = Nothing;
+
+    for by_another in [false, true] {
+        let replaced = EDGE.replace_with(|_| {
+            let library = open(Variant::Same).unwrap();
+            if by_another {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| drop(told(&library, "")));
+                });
+            }
+            told(&library, "")
+        });
+        drop(replaced.unwrap());
+    }
+    drop(EDGE.restore().unwrap());
+}
+
 fn refused<T>(answer: Result<T, Error>) -> PluginError {
     match answer {
         Err(Error::Plugin(error)) => error,

@@ -7,7 +7,7 @@
 //!
 //! # Idea
 //!
-//! An edit changes a copy of the list, in its thread's turn (see [`super::turn`]) and without a lock, for what it does may be
+//! An edit changes a copy of the list, in its thread's turn (see [`crate::turn`]) and without a lock, for what it does may be
 //! the user's code. Then, under the lock, it makes of the copy whatever calls need (a [`Program`]: emitted code; and links,
 //! for methods that are loops), and publishes that with one store for each method. What was published before is freed a
 //! grace period later, with the elements that are gone:
@@ -37,12 +37,12 @@ use super::backend::{Program, Retarget};
 use super::changes::Changes;
 use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
-use super::turn::{self, Turn};
 use crate::error::Error;
 use crate::gated::{self, Gated};
 use crate::installed::{Installed, drop_each};
 use crate::quiesce::reclaimer;
 use crate::sabotage::{self, Sabotage};
+use crate::turn::{self, Turn};
 
 /// The elements, in order.
 pub(super) type List = Vec<Arc<Installed>>;

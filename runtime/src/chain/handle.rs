@@ -248,11 +248,8 @@ where
     /// | inside `change` | |
     /// |---|---|
     /// | an edit of this very chain | [`Error::Reentrant`]; [`len`](Self::len) says 0 |
-    /// | an edit of another chain | waits for other threads' edits of that one; [`Error::Reentrant`] where one of them waits for this one |
+    /// | an edit of another chain, a replacement in a slot | waits for other threads' edits and [`replace_with`](crate::Slot::replace_with) of that one; [`Error::Reentrant`] where one of them waits for this one |
     /// | a wait for what was replaced | [`WaitError::WouldDeadlock`](crate::WaitError::WouldDeadlock): a destructor that has to run first may edit this chain |
-    ///
-    /// Inside the closure of [`replace_with`](crate::Slot::replace_with) an edit of a chain that another thread is editing does
-    /// not wait: it is refused with [`Error::Reentrant`].
     ///
     /// ```
     /// # use hotcall::{Chain, chain, dispatch};

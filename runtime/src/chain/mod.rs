@@ -5,7 +5,6 @@
 //! | `rule` | how the results of the elements combine |
 //! | `core` | the list, and how an edit of it takes effect |
 //! | `link` | what callers read: entry points, and links for loops |
-//! | `turn` | who edits which chain: one thread at a time each, and nobody in a circle |
 //! | `changes` | the list as it is to be, while it is being made |
 //! | `edit` | many changes that take effect together |
 //! | `emitted` | the list as straight-line direct calls |
@@ -22,7 +21,6 @@ mod handle;
 pub(crate) mod inspect;
 pub(crate) mod link;
 pub(crate) mod rule;
-mod turn;
 
 #[cfg(all(patched, target_env = "gnu"))]
 #[path = "emitted.rs"]
@@ -45,4 +43,3 @@ pub(crate) use backend::counts;
 pub use edit::{Edit, RetiredElements};
 pub use handle::{BoundChain, Chain};
 pub use rule::{Chainable, First};
-pub(crate) use turn::is_editing;

@@ -93,12 +93,22 @@ pub struct Library {
 struct Inner {
     path: PathBuf,
     exports: Vec<Export>,
-    /// The copy, until it is loaded; the lock admits one loader at a time.
-    copy: Gated<Option<PrivateCopy>>,
+    /// The lock admits one loader at a time.
+    loading: Gated<Loading>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
     /// Slots of it follow the program's: it stays.
     linked: AtomicBool,
+}
+
+/// How far a library has come that is not in [`Inner::loaded`].
+enum Loading {
+    /// This is to be loaded.
+    Copy(PrivateCopy),
+    /// Its slots are to follow the program's: that was refused, and may be tried again.
+    Unlinked(Loaded),
+    /// Loading has begun, and has not come back.
+    Begun,
 }
 
 /// One plugin that a library exports.
@@ -190,7 +200,7 @@ impl Library {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 exports,
-                copy: Gated::new(Some(copy)),
+                loading: Gated::new(Loading::Copy(copy)),
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
                 linked: AtomicBool::new(false),
@@ -388,18 +398,30 @@ impl Inner {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let mut slot = self.copy.lock();
-        let Some(copy) = slot.take() else {
-            // Another thread was faster; or linking was refused; or a constructor of the ELF file did not return.
-            return self.loaded.get().ok_or_else(|| "an earlier attempt to load it failed".to_owned());
+        let mut loading = self.loading.lock();
+        if let Some(loaded) = self.loaded.get() {
+            // Another thread was faster.
+            return Ok(loaded);
+        }
+        let loaded = match core::mem::replace(&mut *loading, Loading::Begun) {
+            Loading::Copy(copy) => {
+                // SAFETY: the promise of `Library::open`.
+                let load = || unsafe { Loaded::load(copy) };
+                near_the_program(load).map_err(|(copy, reason)| {
+                    *loading = Loading::Copy(copy);
+                    reason
+                })?
+            }
+            Loading::Unlinked(loaded) => loaded,
+            Loading::Begun => return Err("a constructor of it has not returned".to_owned()),
         };
-        // SAFETY: the promise of `Library::open`.
-        let load = || unsafe { Loaded::load(copy) };
-        let loaded = near_the_program(load).map_err(|(copy, reason)| {
-            *slot = Some(copy);
-            reason
-        })?;
-        let slots = self.link(&loaded, proof)?;
+        let slots = match self.link(&loaded, proof) {
+            Ok(slots) => slots,
+            Err(refused) => {
+                *loading = Loading::Unlinked(loaded);
+                return Err(refused);
+            }
+        };
         let path = self.path.display();
         tracing::info!(target: TARGET, %path, exports = self.exports.len(), slots, "plugin loaded");
         Ok(self.loaded.get_or_init(|| loaded))

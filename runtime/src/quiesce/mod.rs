@@ -36,7 +36,7 @@ pub enum Sections {
 
 /// Whether a wait for a grace period would never end on the calling thread: it is inside a call or holds a
 /// guard, which the grace period waits for; or it is the reclaimer, or holds the writers' lock that the
-/// reclaimer needs; or it edits a chain, which a destructor that the reclaimer runs may wait to edit.
+/// reclaimer needs; or it changes a chain or slot, which a destructor that the reclaimer runs may wait to change.
 pub(crate) fn would_deadlock() -> bool {
     #[cfg(patched)]
     if linked::would_deadlock_in_host() {
@@ -45,7 +45,7 @@ pub(crate) fn would_deadlock() -> bool {
     section::is_protected()
         || reclaimer::is_current()
         || crate::slot::commit::is_writing()
-        || crate::chain::is_editing()
+        || crate::turn::has_any()
 }
 
 /// How many threads that have not ended have a record of their own.

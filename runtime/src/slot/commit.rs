@@ -12,11 +12,12 @@ use super::backend::Writer;
 use super::inspect::News;
 use crate::drain;
 use crate::error::Error;
-use crate::gated::{self, Gated, GatedGuard};
+use crate::gated::{Gated, GatedGuard};
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 #[cfg(patched)]
 use crate::quiesce::linked;
+use crate::turn::{self, Turn};
 
 /// What one slot is to hold.
 #[derive(Debug)]
@@ -114,24 +115,32 @@ pub(crate) fn commit_with(
     commit_with_here(slot, &mut made)
 }
 
-/// The same, by this copy of hotcall.
+/// The same, by this copy of hotcall. What `make` runs is the user's: no lock is held meanwhile, but the slot's turn, so that no
+/// other thread replaces what it reads.
 pub(crate) fn commit_with_here(
     slot: &'static SlotCore,
     make: &mut dyn FnMut(&Arc<Installed>) -> RawInstance,
 ) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
     let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
-    let mut writing = Writing::begin().map_err(|error| (error, None))?;
-    slot.check_is_own().map_err(|error| (error, None))?;
-    let old = slot.installed();
-    let change = Change::new(slot, gated::rest(|| make(&old)));
-    let result = commit_locked(&mut writing, vec![change]);
-    let news = writing.news();
-    drop(writing);
-    report(&result, &news);
-    match result {
+    let _turn = Turn::begin(turn_of(slot)).map_err(|error| (error, None))?;
+    let old = installed(slot).map_err(|error| (error, None))?;
+    let change = Change::new(slot, make(&old));
+    drop(old);
+    match commit_in_turn(vec![change]) {
         Ok(mut old) => Ok(old.swap_remove(0)),
         Err((error, mut changes)) => Err((error, changes.swap_remove(0).into_instance())),
     }
+}
+
+fn installed(slot: &'static SlotCore) -> Result<Arc<Installed>, Error> {
+    let _writing = Writing::begin()?;
+    slot.check_is_own()?;
+    Ok(slot.installed())
+}
+
+/// What stands for a slot in the table of turns.
+fn turn_of(slot: &'static SlotCore) -> usize {
+    core::ptr::from_ref(slot).addr()
 }
 
 /// What was replaced, in the order of the changes; or the reason and the changes, none of which took effect.
@@ -146,14 +155,39 @@ pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
     commit_here(changes)
 }
 
-/// The same, by this copy of hotcall.
+/// The same, by this copy of hotcall. Waits for those who have the turn of a slot that is to change.
 pub(crate) fn commit_here(changes: Vec<Change>) -> Outcome {
     let _span =
         tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
-    let mut writing = match Writing::begin() {
-        Ok(writing) => writing,
-        Err(error) => return Err((error, changes)),
-    };
+    let mut turns = Vec::new();
+    loop {
+        let writing = match Writing::begin() {
+            Ok(writing) => writing,
+            Err(error) => return Err((error, changes)),
+        };
+        let taken = |slot: &'static SlotCore| {
+            turn::is_taken(turn_of(slot)) && !turns.iter().any(|turn: &Turn| turn.is_of(turn_of(slot)))
+        };
+        let Some(slot) = changes.iter().map(|change| change.slot).find(|slot| taken(slot)) else {
+            return commit_writing(writing, changes);
+        };
+        drop(writing);
+        match Turn::begin(turn_of(slot)) {
+            Ok(turn) => turns.push(turn),
+            Err(error) => return Err((error, changes)),
+        }
+    }
+}
+
+/// Commits changes of slots whose turn the calling thread has.
+fn commit_in_turn(changes: Vec<Change>) -> Outcome {
+    match Writing::begin() {
+        Ok(writing) => commit_writing(writing, changes),
+        Err(error) => Err((error, changes)),
+    }
+}
+
+fn commit_writing(mut writing: Writing, changes: Vec<Change>) -> Outcome {
     let result = commit_locked(&mut writing, changes);
     let news = writing.news();
     drop(writing);

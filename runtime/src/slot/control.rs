@@ -229,13 +229,15 @@ impl<D: Definition> Slot<D> {
     /// Installs what `make` makes of the implementor that is there now: state can be handed over.
     ///
     /// No other replacement comes between the reading of the old implementor and the installing of the new one.
-    /// Calls go on, on the old one, while `make` runs; where the trait has `&mut self`, nobody else uses the slot meanwhile. If
-    /// `make` panics, the slot is as it was.
+    /// Calls go on, on the old one, while `make` runs; where the trait has `&mut self`, nobody else uses the slot meanwhile. Other
+    /// threads that replace in this slot wait; no lock is held, so that `make` may replace in other slots, edit chains, open
+    /// libraries and wait for threads that do. If `make` panics, the slot is as it was.
     ///
     /// # Errors
     ///
-    /// As for [`replace`](Self::replace); a replacement of any slot from inside `make` is refused with
-    /// [`Error::Reentrant`], as is a call by a thread that has locked the slot.
+    /// As for [`replace`](Self::replace); a replacement in this very slot from inside `make` is refused with
+    /// [`Error::Reentrant`], as is one of another slot or chain that whoever is changing it would not end before this ends;
+    /// and so is a call by a thread that has locked the slot.
     pub fn replace_with<T, F>(
         &'static self,
         make: F,
@@ -281,7 +283,7 @@ where
     D: Definition<Interface: Implements<T>>,
     T: Send + Sync + 'static,
 {
-    // Before the writers' lock: who has it may replace.
+    // Before the slot's turn: who has the lock may replace.
     let _alone = if D::Interface::EXCLUSIVE {
         Some(slot.lock.alone().map_err(|_| ReplaceError::without(Error::Reentrant))?)
     } else {

@@ -172,33 +172,36 @@ fn a_destructor_inside_an_edit_calls_back() {
     assert_eq!((RAN.load(Ordering::SeqCst), rack.len(), other.len()), (3, 1, 3));
 }
 
-/// It has the writers' lock, which the chain's editor may want: it does not wait for it.
+/// One thread edits a chain and replaces in a slot, another the other way round: who closes the circle is refused.
 #[test]
-fn a_handover_does_not_wait_for_an_editor() {
+fn a_handover_and_an_editor_do_not_wait_for_each_other() {
     #[slot]
     static SLOT: dyn Effect = Gain(1.0);
     let (rack, free): (Chain<dyn Effect>, Chain<dyn Effect>) = (Chain::EMPTY, Chain::EMPTY);
-    let (inside, asked) = (Barrier::new(2), Barrier::new(2));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    let inside = Barrier::new(2);
+    let is_refused = |error: &Error| matches!(error, Error::Reentrant);
+    let (edit_refused, handover_refused) = std::thread::scope(|scope| {
+        let editor = scope.spawn(|| {
             let edited = rack.edit(|list| {
                 list.push(Gain(2.0));
                 inside.wait();
-                // It waits for the handover that asks for this very chain.
-                drop(SLOT.replace(Gain(5.0)).unwrap());
-                asked.wait();
+                SLOT.replace(Gain(5.0)).is_err_and(|refusal| is_refused(refusal.error()))
             });
-            drop(edited.unwrap());
+            edited.unwrap().0
         });
+        let mut refused = false;
         let replaced = SLOT.replace_with(|_| {
-            inside.wait();
-            assert!(matches!(rack.push(Nothing).unwrap_err().error(), Error::Reentrant));
             free.push(Gain(3.0)).unwrap();
+            inside.wait();
+            refused = rack.push(Nothing).is_err_and(|refusal| is_refused(refusal.error()));
             Gain(4.0)
         });
         drop(replaced.unwrap());
-        asked.wait();
+        (editor.join().unwrap(), refused)
     });
-    assert_eq!((rack.process(1.0), free.process(1.0), SLOT.process(1.0)), (2.0, 3.0, 5.0));
+    assert_ne!(edit_refused, handover_refused, "one of them, and not both");
+    assert_eq!(rack.len(), if handover_refused { 1 } else { 2 });
+    assert_eq!((rack.process(1.0), free.process(1.0)), (2.0, 3.0));
+    assert_eq!(SLOT.process(1.0), if edit_refused { 4.0 } else { 5.0 });
     drop(SLOT.restore().unwrap());
 }

@@ -1,10 +1,11 @@
 //! `replace_with`: state is handed over, or everything is as it was.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use hotcall::{Batch, Error, slot};
+use hotcall_tests::negative;
 
 use crate::{Adds, Idle, Step, eventually};
 
@@ -50,42 +51,113 @@ fn a_panic_leaves_the_slot_as_it_was() {
 }
 
 #[test]
-fn replacing_inside_is_refused_and_gives_the_instance_back() {
+fn replacing_the_same_slot_inside_is_refused_and_gives_the_instance_back() {
     #[slot]
     static SLOT: dyn Step = Idle;
     #[slot]
     static OTHER: dyn Step = Idle;
     let ended = Arc::new(AtomicUsize::new(0));
     let made = SLOT.replace_with(|_| {
-        for slot in [SLOT.replace(Adds::new(5, &ended)), OTHER.replace(Adds::new(5, &ended))] {
-            let refusal = slot.unwrap_err();
-            assert!(matches!(refusal.error(), Error::Reentrant), "{refusal}");
-            let back = refusal.into_instance().unwrap();
-            assert_eq!(
-                (back.run(1), ended.load(Ordering::SeqCst) % 2),
-                (6, 0),
-                "the instance comes back alive"
-            );
-            drop(back);
-            ended.fetch_add(1, Ordering::SeqCst);
-        }
+        let refusal = SLOT.replace(Adds::new(5, &ended)).unwrap_err();
+        assert!(matches!(refusal.error(), Error::Reentrant), "{refusal}");
+        let back = refusal.into_instance().unwrap();
+        assert_eq!((back.run(1), ended.load(Ordering::SeqCst)), (6, 0), "the instance comes back alive");
+        drop(back);
         let refusal =
-            OTHER.replace_with(|_| -> Idle { unreachable!("refused before it is called") }).unwrap_err();
+            SLOT.replace_with(|_| -> Idle { unreachable!("refused before it is called") }).unwrap_err();
         assert!(matches!(refusal.error(), Error::Reentrant));
         assert!(refusal.into_instance().is_none());
-        assert!(matches!(OTHER.restore(), Err(Error::Reentrant)));
+        assert!(matches!(SLOT.restore(), Err(Error::Reentrant)));
         let mut batch = Batch::new();
         batch.replace(&OTHER, Adds::new(6, &ended)).replace(&SLOT, Idle);
         let (error, batch) = batch.commit().unwrap_err();
         assert!(matches!(error, Error::Reentrant));
         assert_eq!((batch.len(), OTHER.run(1), SLOT.run(1)), (2, 1, 1));
-        // Nothing of the sizes, which are behind the lock, and no hang.
-        assert!(hotcall::stats().retired >= hotcall::stats().freed);
         Adds::new(2, &ended)
     });
     drop(made.unwrap());
     assert_eq!((SLOT.run(1), OTHER.run(1)), (3, 1));
     drop(SLOT.restore().unwrap());
-    // Two given back, one in the batch, one in the slot; and two counted by hand.
-    eventually("all are freed", || ended.load(Ordering::SeqCst) == 6);
+    // One given back, one in the batch, one in the slot.
+    eventually("all are freed", || ended.load(Ordering::SeqCst) == 3);
+}
+
+#[test]
+fn replacing_another_slot_inside_takes_effect() {
+    #[slot]
+    static SLOT: dyn Step = Idle;
+    #[slot]
+    static OTHER: dyn Step = Idle;
+    let ended = Arc::new(AtomicUsize::new(0));
+    let made = SLOT.replace_with(|_| {
+        drop(OTHER.replace(Adds::new(5, &ended)).unwrap());
+        let inner = OTHER.replace_with(|old| {
+            assert!(matches!(SLOT.restore(), Err(Error::Reentrant)), "two deep");
+            Adds::new(old.run(0), &ended)
+        });
+        drop(inner.unwrap());
+        assert_eq!(OTHER.run(1), 6);
+        // Nothing of this waits for what this thread is about to do.
+        assert!(hotcall::stats().retired >= hotcall::stats().freed);
+        Adds::new(2, &ended)
+    });
+    drop(made.unwrap());
+    assert_eq!((SLOT.run(1), OTHER.run(1)), (3, 6));
+}
+
+/// What runs in the closure may wait for a thread that replaces in another slot.
+#[test]
+fn other_slots_are_replaced_meanwhile() {
+    #[slot]
+    static SLOT: dyn Step = Idle;
+    #[slot]
+    static OTHER: dyn Step = Idle;
+    let ended = Arc::new(AtomicUsize::new(0));
+    let made = SLOT.replace_with(|_| {
+        let other = std::thread::spawn({
+            let ended = Arc::clone(&ended);
+            move || drop(OTHER.replace(Adds::new(5, &ended)).unwrap())
+        });
+        other.join().unwrap();
+        assert_eq!(OTHER.run(1), 6);
+        Adds::new(2, &ended)
+    });
+    drop(made.unwrap());
+    assert_eq!(SLOT.run(1), 3);
+}
+
+/// Whoever replaces in this very slot waits until the closure is over, alone and in a batch: what it reads stays.
+#[test]
+fn the_same_slot_is_replaced_afterwards() {
+    #[slot]
+    static SLOT: dyn Step = Idle;
+    #[slot]
+    static OTHER: dyn Step = Idle;
+    let ended = Arc::new(AtomicUsize::new(0));
+    let (replaced, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let made = SLOT.replace_with(|old| {
+            for is_batch in [false, true] {
+                let (ended, replaced) = (&ended, replaced.clone());
+                scope.spawn(move || {
+                    if is_batch {
+                        let both = hotcall::batch(|batch| {
+                            batch.replace(&OTHER, Adds::new(7, ended)).replace(&SLOT, Adds::new(7, ended));
+                        });
+                        drop(both.unwrap());
+                    } else {
+                        drop(SLOT.replace(Adds::new(7, ended)).unwrap());
+                    }
+                    replaced.send(()).unwrap();
+                });
+            }
+            assert!(told.recv_timeout(negative::limit()).is_err(), "nobody came in between");
+            assert_eq!((SLOT.run(1), OTHER.run(1), old.run(1)), (1, 1, 1));
+            Adds::new(2, &ended)
+        });
+        drop(made.unwrap());
+    });
+    assert_eq!((SLOT.run(1), OTHER.run(1)), (8, 8));
+    drop((SLOT.restore().unwrap(), OTHER.restore().unwrap()));
+    eventually("all are freed", || ended.load(Ordering::SeqCst) == 4);
 }

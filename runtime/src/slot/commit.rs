@@ -208,6 +208,8 @@ fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
 
 /// Events are emitted after the lock was released: a subscriber may itself be behind a slot.
 fn report(outcome: &Outcome, news: &[News]) {
+    #[cfg(asymmetric)]
+    crate::sys::barrier::tell_if_refused();
     for one in news {
         match one {
             News::PagesMapped { image, start, length } => {

@@ -5,9 +5,11 @@
 //! it goes on in user space, a core-serialising instruction: nothing that it prefetched or decoded before is left.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
+
+use super::tour;
 
 #[cfg(patched)]
 const BARRIER: MembarrierCommand = MembarrierCommand::PrivateExpeditedSyncCore;
@@ -50,18 +52,43 @@ fn ask() -> bool {
     query.contains_command(BARRIER) && membarrier(REGISTER).is_ok() && membarrier(BARRIER).is_ok()
 }
 
+/// It was had, and then refused: see [`heavy`].
+static REFUSED: AtomicBool = AtomicBool::new(false);
+static TOLD: AtomicBool = AtomicBool::new(false);
+
 /// The heavy barrier. The caller has asked [`is_available`].
+///
+/// A filter of system calls may forbid it at any time, to this process or a child of it. Threads cannot be told to pass a fence
+/// from then on: one that a signal handler has interrupted just before C1 does not hear of it. So the caller takes the barrier to
+/// every core itself.
 ///
 /// Partner: [`crate::primitive::light_barrier`] in every caller of a slot.
 pub(crate) fn heavy() {
     // A full barrier of this thread's own, and one that the compiler sees.
     core::sync::atomic::fence(Ordering::SeqCst);
     if let Err(error) = membarrier(BARRIER) {
-        // Registered and tried: the kernel has no way to refuse it but memory for its own mask of cores.
-        // Going on would break every promise of this crate; there is nothing to undo. Nor can threads be told to pass a fence
-        // from now on: one that a signal handler has interrupted just before C1 does not hear of it.
-        tracing::error!(target: "hotcall", %error, "membarrier failed after it was registered");
-        std::process::abort();
+        REFUSED.store(true, Ordering::Relaxed);
+        if !tour::of_all_cores() {
+            // Going on would break every promise of this crate, and there is nothing to undo.
+            tracing::error!(
+                target: "hotcall", %error,
+                "membarrier, which this process had, is refused, and so is sched_setaffinity: allow one of them, or set \
+                 HOTCALL_NO_MEMBARRIER from the start"
+            );
+            std::process::abort();
+        }
     }
     core::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Says once, by an event, that the barrier was had and is refused now. The caller holds no lock.
+pub(crate) fn tell_if_refused() {
+    // Relaxed: a hint, for people.
+    if REFUSED.load(Ordering::Relaxed) && !TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            target: "hotcall",
+            "membarrier, which this process had, is refused: replacing goes to every core instead, which is slower; allow it, or \
+             set HOTCALL_NO_MEMBARRIER from the start"
+        );
+    }
 }

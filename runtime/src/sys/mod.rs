@@ -19,3 +19,5 @@ pub(crate) mod spawn;
 pub(crate) mod symbol;
 #[cfg(asymmetric)]
 pub(crate) mod thread;
+#[cfg(asymmetric)]
+mod tour;

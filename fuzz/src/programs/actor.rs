@@ -173,7 +173,7 @@ fn live(actor: &Actor, port: Port<'_>) {
 /// An actor, from outside.
 pub enum Handle {
     Coroutine(Coroutine<Order, (), ()>),
-    Thread { number: usize, orders: SyncSender<Order>, ready: Receiver<()>, thread: JoinHandle<()> },
+    Thread { orders: SyncSender<Order>, ready: Receiver<()>, thread: JoinHandle<()> },
 }
 
 impl Handle {
@@ -198,14 +198,7 @@ impl Handle {
             live(&actor, Port::Thread(&receive, &answer));
         });
         let _ = ready.recv();
-        Self::Thread { number, orders, ready, thread }
-    }
-
-    pub fn thread_number(&self) -> usize {
-        match self {
-            Self::Coroutine(_) => 0,
-            Self::Thread { number, .. } => *number,
-        }
+        Self::Thread { orders, ready, thread }
     }
 
     /// Lets it do that, and comes back when it asks for the next.

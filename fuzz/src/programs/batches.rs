@@ -1,12 +1,30 @@
 //! Batches.
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use hotcall::Batch;
 
 use super::actor::{At, serve};
 use super::edits::{Building, Level};
 use super::instance::{SLOTS, with_slot};
 use super::ledger::{self, Place, lock};
-use super::world::{KEPT, Pending, World, leak, make};
+use super::world::{KEPT, Pending, Turn, Uncommitted, World, leak, make};
+
+/// One more builds a batch, as long as this lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
 
 fn add(batch: &mut Batch, changes: &mut Vec<(usize, usize)>, slot: usize, b: u8) {
     let (value, id) = make(b);
@@ -46,7 +64,10 @@ fn committed(world: &World, retired: hotcall::RetiredBatch, changes: &[(usize, u
 pub fn step(at: &At<'_>, level: &mut dyn Level, a: u8, b: u8) {
     let world = &*at.actor.world;
     let slot = usize::from(a) % SLOTS;
-    let refused = lock(&world.writer).is_some();
+    let turn = |slot: usize| world.turn(slot, at.actor.thread);
+    if turn(slot) == Turn::Anothers {
+        return;
+    }
     if let Some((batch, changes)) = level.batch()
         && b & 1 == 0
     {
@@ -61,9 +82,12 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, a: u8, b: u8) {
             }
         }
         5 => {
-            let one = kept.pop();
+            // It would wait.
+            let waits = |one: &Uncommitted| one.1.iter().any(|(slot, _)| turn(*slot) == Turn::Anothers);
+            let one = kept.pop_if(|one| !waits(one));
             drop(kept);
             if let Some((batch, changes)) = one {
+                let refused = changes.iter().any(|(slot, _)| turn(*slot) == Turn::Mine);
                 match batch.commit() {
                     Ok(retired) => committed(world, retired, &changes),
                     Err((_, batch)) => {
@@ -90,6 +114,7 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, a: u8, b: u8) {
             drop(kept);
             let mut changes = Vec::new();
             let building = &mut changes;
+            let _counted = Counted::new(&world.building);
             let made = hotcall::batch(|batch| {
                 add(batch, building, slot, b >> 4);
                 serve(at, &mut Building { batch, changes: building });
@@ -97,7 +122,7 @@ pub fn step(at: &At<'_>, level: &mut dyn Level, a: u8, b: u8) {
             // Another of this thread's coroutines may be inside a handover by now.
             match made {
                 Ok(retired) => committed(world, retired, &changes),
-                Err(_) if lock(&world.writer).is_some() => {}
+                Err(_) if changes.iter().any(|(slot, _)| turn(*slot) == Turn::Mine) => {}
                 Err(error) => ledger::report(format!("a batch was refused: {error}")),
             }
         }

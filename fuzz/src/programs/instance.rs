@@ -95,7 +95,7 @@ impl Drop for Poisoned {
             }
             Ending::Replaces => {
                 let next = Loose(Poisoned::new(ledger::born(Ending::Quiet)));
-                // In a destructor inside `replace_with` it is refused.
+                // In a destructor inside `replace_with` of the same slot it is refused.
                 if let Ok(retired) = ECHO.replace(next) {
                     drop(retired.wait_timeout(Duration::ZERO));
                 }

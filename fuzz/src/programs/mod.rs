@@ -232,21 +232,16 @@ pub fn run(program: &Program, settings: Settings) -> Result<(), Finding> {
         .collect();
     for (index, op) in program.0.iter().enumerate() {
         let which = usize::from(op.who) % actors.len();
-        // Whoever is inside `replace_with` is waited for by the others.
-        let writer = *lock(&world.writer);
-        let of_writer = |actor: &Handle| writer.is_none_or(|thread| actor.thread_number() == thread);
-        let order: Vec<_> = (which..actors.len()).chain(0..which).collect();
-        let Some(which) = order.into_iter().find(|which| of_writer(&actors[*which])) else { break };
         match op.what() {
             What::Spawn if actors.len() < COROUTINES + THREADS => {
                 let mut born = thread();
                 // Half of them are born to call.
-                if op.b % 2 == 0 && writer.is_none() {
+                if op.b % 2 == 0 {
                     born.order(op.as_call());
                 }
                 actors.push(born);
             }
-            What::End | What::Unwind if which >= COROUTINES && writer.is_none() => actors.remove(which).end(),
+            What::End | What::Unwind if which >= COROUTINES => actors.remove(which).end(),
             What::Unwind if which < COROUTINES => {
                 let new = if settings.no_coroutines { thread() } else { Handle::coroutine(&world) };
                 std::mem::replace(&mut actors[which], new).unwind();
@@ -273,14 +268,8 @@ pub fn run(program: &Program, settings: Settings) -> Result<(), Finding> {
 fn end(mut actors: Vec<Handle>, world: &World, program: &Program) {
     let mut turn = program.0.len();
     while !actors.is_empty() {
-        let writer = *lock(&world.writer);
-        let of_writer = |actor: &Handle| writer.is_none_or(|thread| actor.thread_number() == thread);
         turn += 1;
-        let first = turn % actors.len();
-        let order: Vec<_> = (first..actors.len()).chain(0..first).collect();
-        let Some(which) = order.into_iter().find(|which| of_writer(&actors[*which])) else {
-            return ledger::report("whoever has the writers' lock is gone");
-        };
+        let which = turn % actors.len();
         actors.remove(which).end();
         if ledger::found().is_some() {
             return actors.into_iter().for_each(Handle::abandon);
@@ -297,7 +286,7 @@ fn end(mut actors: Vec<Handle>, world: &World, program: &Program) {
         quietly(|| handle);
     }
     for slot in 0..SLOTS {
-        quietly(|| ops::restore(world, slot, 0));
+        quietly(|| ops::restore(world, slot, 0, false));
     }
     let old = *lock(&world.function);
     match FUNCTION.restore() {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use hotcall::{Instance, Interface, Retired};
 
@@ -9,19 +10,22 @@ use super::actor::{self, At, Planned, serve};
 use super::edits::{self, Bottom, Level};
 use super::instance::{FUNCTION, Poisoned, SLOTS, Step, answer, answer_of, with_slot};
 use super::ledger::{self, Open, Place, lock};
-use super::world::{ChainCell, Pending, World, had_back, leak, make};
+use super::world::{ChainCell, Pending, Turn, World, had_back, leak, make};
 use super::{Op, What, batches, handles};
 
 /// Does it.
 pub fn step(at: &At<'_>, level: &mut dyn Level, op: Op) {
     let world = &*at.actor.world;
     let slot = usize::from(op.a) % SLOTS;
+    let turn = world.turn(slot, at.actor.thread);
     match op.what() {
         What::Call => call(at, slot, op.b),
         What::Peek => peek(world, slot),
-        What::Replace => replace(world, at, slot, op.b),
-        What::Reuse => reuse(world, slot, op.b),
-        What::Restore => restore(world, slot, op.b),
+        // It would wait.
+        What::Replace | What::Reuse | What::Restore | What::HandOver if turn == Turn::Anothers => {}
+        What::Replace => replace(at, slot, op.b),
+        What::Reuse => reuse(at, slot, op.b),
+        What::Restore => restore(world, slot, op.b, turn == Turn::Mine),
         What::HandOver => hand_over(at, slot, op.b),
         What::Pin => pin(at, slot, op.b),
         What::Guard => guard(at, op.a),
@@ -121,15 +125,16 @@ fn wait(world: &World, retired: Retired<dyn Step>, id: usize) {
     }
 }
 
-fn install<T: Send + Sync + 'static>(world: &World, slot: usize, value: T, id: usize, how: u8)
+fn install<T: Send + Sync + 'static>(at: &At<'_>, slot: usize, value: T, id: usize, how: u8)
 where
     dyn Step: hotcall::__private::Implements<T>,
 {
-    let refused = lock(&world.writer).is_some();
+    let world = &*at.actor.world;
+    let refused = world.turn(slot, at.actor.thread) == Turn::Mine;
     match with_slot!(slot, _of, control => control.replace(value)) {
         Ok(retired) => {
             if refused {
-                ledger::report("a replacement inside `replace_with` was made");
+                ledger::report("a replacement inside `replace_with` of the same slot was made");
             }
             ledger::put(id, Place::Installed);
             let old = std::mem::replace(&mut lock(&world.slots)[slot], id);
@@ -147,19 +152,18 @@ where
     }
 }
 
-fn replace(world: &World, _at: &At<'_>, slot: usize, b: u8) {
+fn replace(at: &At<'_>, slot: usize, b: u8) {
     let (value, id) = make(b);
-    install(world, slot, value, id, b >> 3);
+    install(at, slot, value, id, b >> 3);
 }
 
 /// Installs what was had back.
-fn reuse(world: &World, slot: usize, b: u8) {
-    let Some((instance, id)) = lock(&world.instances).pop() else { return };
-    install(world, slot, instance, id, b);
+fn reuse(at: &At<'_>, slot: usize, b: u8) {
+    let Some((instance, id)) = lock(&at.actor.world.instances).pop() else { return };
+    install(at, slot, instance, id, b);
 }
 
-pub fn restore(world: &World, slot: usize, how: u8) {
-    let refused = lock(&world.writer).is_some();
+pub fn restore(world: &World, slot: usize, how: u8, refused: bool) {
     match with_slot!(slot, _of, control => control.restore()) {
         Ok(retired) => {
             let old = std::mem::replace(&mut lock(&world.slots)[slot], ledger::DEFAULT);
@@ -173,29 +177,31 @@ pub fn restore(world: &World, slot: usize, how: u8) {
 }
 
 fn hand_over(at: &At<'_>, slot: usize, b: u8) {
-    struct Writer<'a>(&'a World, bool);
-    impl Drop for Writer<'_> {
+    struct InTurn<'a>(&'a World, usize);
+    impl Drop for InTurn<'_> {
         fn drop(&mut self) {
-            if self.1 {
-                *lock(&self.0.writer) = None;
-            }
+            lock(&self.0.turns)[self.1] = None;
         }
     }
     let world = &*at.actor.world;
-    let refused = lock(&world.writer).is_some();
+    let refused = world.turn(slot, at.actor.thread) == Turn::Mine;
+    // Who builds a batch would wait for this at the end.
+    if !refused && world.building.load(SeqCst) != 0 {
+        return;
+    }
     let before = lock(&world.slots)[slot];
     let mut id = ledger::DEFAULT;
     let new = &mut id;
     let made = {
-        let mut writer = Writer(world, false);
-        let writer = &mut writer;
+        let mut turn = None;
+        let turn = &mut turn;
         with_slot!(slot, _of, control => control.replace_with(move |old| {
             if refused {
                 ledger::report("`replace_with` inside `replace_with` runs its closure");
             }
             expect("the old one", answer(5, before), old.peek(5));
-            *lock(&world.writer) = Some(at.actor.thread);
-            writer.1 = true;
+            lock(&world.turns)[slot] = Some(at.actor.thread);
+            *turn = Some(InTurn(world, slot));
             serve(at, &mut Bottom);
             expect("the old one", answer(6, before), old.peek(6));
             // Not before: a value that panics as it is dropped is not to be among what unwinds.
@@ -419,13 +425,9 @@ fn pending(world: &World, a: u8, b: u8) {
 
 fn function(at: &At<'_>, a: u8, b: u8) {
     let world = &*at.actor.world;
-    let refused = lock(&world.writer).is_some();
     let id = *lock(&world.function);
     if a % 4 < 2 {
         return expect("a function", answer(8, id), parked(at, a % 4, || FUNCTION(8, at)));
-    }
-    if refused {
-        return;
     }
     let new = if a % 4 == 2 {
         let (value, new) = make(b);

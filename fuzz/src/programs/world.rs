@@ -90,6 +90,16 @@ pub enum Pending {
 /// A batch that is not committed yet.
 pub type Uncommitted = (Batch, Vec<(usize, usize)>);
 
+/// Whose turn a slot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Free,
+    /// Replacing in it is refused.
+    Mine,
+    /// Who replaces in it waits.
+    Anothers,
+}
+
 #[derive(Default)]
 pub struct World {
     pub settings: Settings,
@@ -101,8 +111,10 @@ pub struct World {
     pub pending: Mutex<Vec<Pending>>,
     pub batches: Mutex<Vec<Uncommitted>>,
     pub instances: Mutex<Vec<(Instance<dyn Step>, usize)>>,
-    /// The thread that is inside `replace_with`.
-    pub writer: Mutex<Option<usize>>,
+    /// The thread that is inside `replace_with`, of each slot.
+    pub turns: Mutex<[Option<usize>; SLOTS]>,
+    /// How many are building batches.
+    pub building: AtomicUsize,
     /// How many are inside edits.
     pub editing: AtomicUsize,
 }
@@ -123,7 +135,21 @@ impl World {
 
     /// Whether a grace period that begins now ends.
     pub fn is_outside(&self) -> bool {
-        !Open::any() && lock(&self.writer).is_none() && self.editing.load(SeqCst) == 0
+        !Open::any() && !self.hands_over() && self.editing.load(SeqCst) == 0
+    }
+
+    /// Whether anybody is inside `replace_with`.
+    pub fn hands_over(&self) -> bool {
+        lock(&self.turns).iter().any(Option::is_some)
+    }
+
+    /// Whose turn the slot is, as a thread sees it.
+    pub fn turn(&self, slot: usize, thread: usize) -> Turn {
+        match lock(&self.turns)[slot] {
+            None => Turn::Free,
+            Some(holder) if holder == thread => Turn::Mine,
+            Some(_) => Turn::Anothers,
+        }
     }
 
     /// How long a wait may take.

@@ -54,7 +54,7 @@ impl Section {
     #[inline(always)]
     pub(crate) fn enter() -> Self {
         let flag = registry::current();
-        if !flag.is_free() {
+        if !flag.is_ready() {
             return Self::enter_slowly();
         }
         flag.enter();

@@ -187,6 +187,25 @@ pub(crate) fn hold_off() -> Option<HeldOff> {
 }
 
 #[cfg(test)]
+/// Runs `child` in a forked child; whether it said yes.
+pub(crate) fn in_child(child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child leaves by `_exit`; what it allocates before is glibc's to allow, which locks around `fork`.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = i32::from(!child());
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: waits for our own child.
+            let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+            waited == pid && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -194,21 +213,8 @@ mod tests {
     fn a_fork_is_another_epoch_in_both() {
         register_handlers();
         let before = epoch();
-        // SAFETY: the child only looks at two words, and ends.
-        match unsafe { libc::fork() } {
-            0 => {
-                let right = epoch() > before && generation() > 0 && hold_off().is_some();
-                // SAFETY: ends the child.
-                unsafe { libc::_exit(i32::from(!right)) }
-            }
-            pid => {
-                let mut status = 0;
-                // SAFETY: waits for our own child.
-                assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-                assert_eq!(status, 0);
-                assert!(epoch() > before);
-                assert_eq!(generation(), 0);
-            }
-        }
+        assert!(in_child(|| epoch() > before && generation() > 0 && hold_off().is_some()));
+        assert!(epoch() > before);
+        assert_eq!(generation(), 0);
     }
 }

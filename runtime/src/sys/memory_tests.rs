@@ -3,6 +3,7 @@
 use rustix::fs::{fcntl_get_seals, fstat};
 
 use super::*;
+use crate::sys::fork::in_child;
 use crate::sys::gap::areas;
 
 fn permissions(at: usize) -> [u8; 4] {
@@ -186,24 +187,6 @@ fn only_whole_pages_of_code_are_mapped_over() {
     assert!(refused(page(&raw const DATA as usize), 4096).contains("read-and-execute"));
     assert!(refused(ExecAddr::new(0x1000), 4096).contains("not mapped"));
     assert!(refused(page(code), 1 << 40).contains("to be mapped over"));
-}
-
-/// Runs `child` in a forked child; whether it said yes.
-fn in_child(child: impl FnOnce() -> bool) -> bool {
-    // SAFETY: the child leaves by `_exit`; what it allocates before is glibc's to allow, which locks around `fork`.
-    match unsafe { libc::fork() } {
-        0 => {
-            let code = i32::from(!child());
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(code) }
-        }
-        pid => {
-            let mut status = 0;
-            // SAFETY: waits for our own child.
-            let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-            waited == pid && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
-        }
-    }
 }
 
 /// The device and the inode of what is mapped there: which memory it is.

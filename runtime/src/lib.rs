@@ -102,7 +102,7 @@ pub use error::{Error, MemoryError, PluginError, ReplaceError};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
-pub use patched::{Patched, Remote};
+pub use patched::{BoundHandle, Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
 pub use report::{ImageReport, Report, SlotReport, report};

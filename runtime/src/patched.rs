@@ -161,6 +161,29 @@ impl<I: ?Sized + Interface> Patched<I> {
         unsafe { &mut *object }
     }
 
+    /// Binds the handle to a guard, for a loop: each call costs what a call of a `&mut dyn Trait` costs.
+    ///
+    /// It is the instance as it is now, exclusively: every method, results that borrow included. What a remote installs meanwhile is
+    /// seen by who binds next.
+    ///
+    /// ```
+    /// # use hotcall::{Patched, dispatch};
+    /// # #[dispatch] pub trait Effect: Send { fn process(&mut self, sample: f32) -> f32; }
+    /// # struct Gain(f32); impl Effect for Gain { fn process(&mut self, s: f32) -> f32 { s * self.0 } }
+    /// let mut handle: Patched<dyn Effect> = Patched::new(Gain(2.0));
+    /// let mut samples = [1.0; 64];
+    ///
+    /// let guard = hotcall::pin();
+    /// let mut effect = handle.bind(&guard);
+    /// for sample in &mut samples {
+    ///     *sample = effect.process(*sample);
+    /// }
+    /// assert_eq!(samples, [2.0; 64]);
+    /// ```
+    pub fn bind<'a>(&'a mut self, guard: &'a Guard) -> BoundHandle<'a, I> {
+        BoundHandle { object: self.get_mut(guard) }
+    }
+
     /// What is installed just now.
     #[must_use]
     pub fn target(&self) -> Target {
@@ -205,6 +228,36 @@ impl<I: ?Sized + Interface> Patched<I> {
         let object = unsafe { installed.table().object::<I>(installed.data()) };
         // SAFETY: the section keeps it; who has the handle by `&mut` is alone with the instance (invariant 3).
         change(unsafe { &mut *object })
+    }
+}
+
+/// A [`Patched`] bound to a guard: see [`Patched::bind`]. It is the trait object.
+pub struct BoundHandle<'a, I: ?Sized + Interface> {
+    object: &'a mut I,
+}
+
+impl<I: ?Sized + Interface> Deref for BoundHandle<'_, I> {
+    type Target = I;
+
+    #[inline(always)]
+    fn deref(&self) -> &I {
+        self.object
+    }
+}
+
+impl<I: ?Sized + Interface> DerefMut for BoundHandle<'_, I> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut I {
+        self.object
+    }
+}
+
+impl<I: ?Sized + Interface> fmt::Debug for BoundHandle<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(result) = self.object.debug(f) {
+            return result;
+        }
+        f.debug_struct("BoundHandle").field("interface", &I::DESCRIPTION.name).finish_non_exhaustive()
     }
 }
 

@@ -269,6 +269,20 @@ pub fn rows() -> Vec<Row> {
         row!("slot_call_nested", false, "plain calls made from inside a slot's call", |P, seed| {
             OUTER.run(|seed| chain::<P>(seed, call::<P>), seed)
         }),
+        row!("patched_bound", true, "the same, bound to a guard held around the loop", |P, seed| {
+            let mut handle = black_box(Patched::<dyn Step>::new(Stateful::<P>::new()));
+            let guard = hotcall::pin();
+            let bound = handle.bind(&guard);
+            chain::<P>(seed, |x| bound.step(x))
+        }),
+        row!("pin", false, "a guard made and dropped at each step; the step is made inline", |P, seed| {
+            chain::<P>(seed, |x| {
+                let guard = hotcall::pin();
+                let x = turn(x, KEY);
+                drop(guard);
+                x
+            })
+        }),
         row!(
             "slot_call_no_membarrier",
             false,

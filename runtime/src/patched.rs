@@ -36,7 +36,7 @@ use crate::error::{Error, ReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Code, Implements, Interface};
-use crate::quiesce::{Guard, Section, reclaimer};
+use crate::quiesce::{Guard, Section, reclaimer, stand_in};
 use crate::retired::Retired;
 use crate::slot::{Held, Target};
 
@@ -382,6 +382,7 @@ impl<I: ?Sized + Interface + Send> Remote<I> {
         crate::drain::retired(1);
         let drained = Arc::clone(&old);
         reclaimer::defer(move |past| past.push(drained));
+        stand_in::help();
         Ok(Retired::new(old))
     }
 

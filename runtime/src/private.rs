@@ -19,6 +19,8 @@ pub use crate::slot::{
     Retarget, SharedAccess, Slot, SlotCore, SoleAccess, Within, cell_of, table_of,
 };
 #[cfg(patched)]
+pub use crate::slot::installed_of;
+#[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{
     __call as call, __caught as caught, __cells as cells, __handle as handle, __methods as methods,

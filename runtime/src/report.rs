@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::slot::commit::Writing;
+use crate::slot::inspect::Account;
 use crate::stats::{Stats, stats};
 use crate::{Backend, backend};
 
@@ -21,6 +22,9 @@ pub struct Report {
     /// Each image (the program, a library) with calls or slots that have been replaced, or the code memory near it. Empty in the
     /// portable backend.
     pub images: Vec<ImageReport>,
+    /// Why code memory was refused, the first time that it was: since then slots are swapped without it where they must, and calls
+    /// on pages that could not be mapped anew go through their stubs.
+    pub refused: Option<String>,
 }
 
 /// What a [`Report`] says of a slot.
@@ -88,11 +92,9 @@ pub struct ImageReport {
 /// ```
 #[must_use]
 pub fn report() -> Report {
-    let (slots, images) = match Writing::begin() {
-        Ok(mut writer) => writer.account(),
-        Err(_) => (Vec::new(), Vec::new()),
-    };
-    Report { backend: backend(), stats: stats(), slots, images }
+    let Account { slots, images, refused } =
+        Writing::begin().map(|mut writer| writer.account()).unwrap_or_default();
+    Report { backend: backend(), stats: stats(), slots, images, refused }
 }
 
 /// So many bytes, as a person says it.
@@ -102,7 +104,7 @@ fn size(bytes: usize) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, stats, slots, images } = self;
+        let Self { backend, stats, slots, images, refused } = self;
         writeln!(f, "hotcall, {backend:?} backend")?;
         if *backend == Backend::Patched {
             let kept = stats.kept;
@@ -113,6 +115,7 @@ impl fmt::Display for Report {
                 (kept.no_call, "left alone: the compiler put no direct call there"),
                 (kept.crosses, "left alone: they cross an aligned 8 bytes"),
                 (kept.page, "left alone: their page could not be mapped anew"),
+                (kept.changed, "left alone: a debugger or a probe has changed their page"),
                 (kept.unwanted, "left alone: `patch_callers(false)`"),
             ] {
                 if calls != 0 {
@@ -149,6 +152,9 @@ impl fmt::Display for Report {
             }
             let (used, mapped) = (size(stats.code_bytes_used), size(stats.code_bytes_mapped));
             writeln!(f, "code memory: {used} of {mapped}, with chains and arenas")?;
+            if let Some(reason) = refused {
+                writeln!(f, "code memory was refused, and slots are swapped without where they must: {reason}")?;
+            }
         }
         writeln!(
             f,

@@ -32,6 +32,10 @@ pub enum Sabotage {
     SharedAfterFork = 8,
     /// Not a mechanism, but a system that refuses: after a fork no code memory can be copied.
     NoMemoryOfItsOwn = 9,
+    /// Not a mechanism, but an emulator that does not see what is written to code memory.
+    StaleCode = 10,
+    /// Breakpoints are mapped over with the pages that they are on.
+    MapsOverBreakpoints = 11,
     /// A wait inside an edit of a chain is not refused.
     WaitInsideEdit = 20,
     /// Threads may wait for each other's edits in a circle.

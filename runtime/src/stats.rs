@@ -68,6 +68,8 @@ pub struct Kept {
     pub crosses: usize,
     /// The page that it lies on could not be mapped anew.
     pub page: usize,
+    /// The page that it lies on is not what its file says: a debugger or a probe has put a breakpoint there.
+    pub changed: usize,
     /// The program has asked for it: [`patch_callers`](crate::patch_callers).
     pub unwanted: usize,
 }
@@ -76,7 +78,7 @@ impl Kept {
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> usize {
-        self.no_call + self.crosses + self.page + self.unwanted
+        self.no_call + self.crosses + self.page + self.changed + self.unwanted
     }
 }
 

@@ -258,6 +258,11 @@ pub(crate) fn retarget(site: ExecAddr, write: WriteAddr, displacement: i32) {
     unsafe { store_displacement(write, displacement) }
 }
 
+/// A function that answers `number`: `mov eax, number; ret`.
+pub(crate) fn answer(number: u8) -> [u8; 6] {
+    [0xb8, number, 0, 0, 0, 0xc3]
+}
+
 /// Serialises this core: nothing that it fetched or decoded before is run after.
 pub(crate) fn serialise() {
     // `cpuid` is the one serialising instruction that every x86-64 has in user mode.

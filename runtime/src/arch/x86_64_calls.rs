@@ -71,6 +71,8 @@ pub(crate) struct CallSite {
     /// Its first byte.
     pub(crate) at: ExecAddr,
     pub(crate) form: Form,
+    /// Where the compiler had it go.
+    pub(crate) stub: ExecAddr,
 }
 
 /// Why a recorded call is left alone: it goes through its stub for ever, which is right, and slower.
@@ -82,6 +84,8 @@ pub(crate) enum Kept {
     Crosses,
     /// The page that it lies on could not be remapped.
     Page,
+    /// That page is not what its file says.
+    Changed,
     /// The program has asked for it: [`patch_callers`](crate::patch_callers).
     Unwanted,
 }
@@ -100,7 +104,7 @@ pub(crate) fn find_call(
     // A displacement that leads just there is no accident: 32 bits agree.
     let mut candidates = (0..window.len()).filter_map(|offset| {
         let form = branch(&window[offset..], label + offset, stub, &pointer)?;
-        Some(CallSite { at: ExecAddr::new(label + offset), form })
+        Some(CallSite { at: ExecAddr::new(label + offset), form, stub: ExecAddr::new(stub) })
     });
     let Some(site) = candidates.next() else { return Err(Kept::NoCall) };
     if is_patchable(site) { Ok(site) } else { Err(Kept::Crosses) }

@@ -27,20 +27,20 @@
 //!    stays as it is, with the lock nobody sees it half-changed.
 //! 2. What is published is made of elements in the list; an element leaves the list before the grace period
 //!    begins after which it drains.
-//! 3. An edit that fails or panics leaves the list, and what is published, as they were: what may fail comes before the first
-//!    store.
+//! 3. An edit that fails or panics leaves the list, and what is published, as they were: only the user's closure may, which
+//!    comes before the first store.
 //! 4. No code of the user's runs under the lock: no closure, and no destructor.
 
 use std::sync::Arc;
 
-use super::backend::{Program, Retarget};
+use super::backend::{self, Program, Retarget};
 use super::changes::Changes;
 use super::link::{EntryPoint, Link, Links, Published};
 use super::rule::{Combine, MethodRule};
 use crate::error::Error;
 use crate::gated::{self, Gated};
 use crate::installed::{Installed, drop_each};
-use crate::quiesce::reclaimer;
+use crate::quiesce::{reclaimer, stand_in};
 use crate::sabotage::{self, Sabotage};
 use crate::turn::{self, Turn};
 
@@ -115,31 +115,21 @@ impl ChainCore {
         let (answer, changes) = change(list)?;
         drop(kept_out);
         let new = changes.list();
-        let outcome = self.take_effect(of, new, changes);
+        let gone = self.take_effect(of, new, changes);
         // Before whatever is dropped here: its destructors find the chain free.
         drop(turn);
-        match outcome {
-            Ok(gone) => Ok((answer, gone)),
-            Err((error, _changes)) => Err(error),
-        }
+        backend::tell();
+        stand_in::help();
+        Ok((answer, gone))
     }
 
     /// The caller has the turn.
-    fn take_effect(
-        &self,
-        of: Interface<'_>,
-        new: List,
-        changes: Changes,
-    ) -> Result<Leaving, (Error, Changes)> {
+    fn take_effect(&self, of: Interface<'_>, new: List, changes: Changes) -> Leaving {
         Program::prepare(new.len());
         // A fork finds the list as it was, or what left it on its way out.
         let _no_fork = gated::pass();
         let mut state = self.state.lock();
-        let (program, codes) = match Program::new(of.rules, &new, state.program.as_ref()) {
-            Ok(made) => made,
-            // Invariant 3; the changes go back, for invariant 4.
-            Err(error) => return Err((error, changes)),
-        };
+        let (program, codes) = Program::new(of.rules, &new, state.program.as_ref());
         let before = core::mem::replace(&mut state.list, new);
         let old = self.publish(of, &mut state, program, &codes);
         drop(state);
@@ -147,11 +137,23 @@ impl ChainCore {
         // Each of them is in the new list or among what left it.
         drop(before);
         retire(old, gone.list().clone());
-        Ok(gone)
+        gone
     }
 
     /// Replaces the element at `index`: in place where that can be done.
     pub(super) fn replace(
+        &self,
+        of: Interface<'_>,
+        index: usize,
+        new: Arc<Installed>,
+    ) -> Result<Arc<Installed>, Error> {
+        let old = self.replace_in_turn(of, index, new)?;
+        backend::tell();
+        stand_in::help();
+        Ok(old)
+    }
+
+    fn replace_in_turn(
         &self,
         of: Interface<'_>,
         index: usize,
@@ -176,7 +178,7 @@ impl ChainCore {
         }
         let mut list = state.list.clone();
         list[index] = new;
-        let (program, codes) = Program::new(of.rules, &list, state.program.as_ref())?;
+        let (program, codes) = Program::new(of.rules, &list, state.program.as_ref());
         state.list = list;
         let replaced = self.publish(of, state, program, &codes);
         drop(locked);

@@ -21,6 +21,8 @@
 //! attempt takes all instances and methods to be in reach; where the block turns out to lie elsewhere, a second one
 //! takes none to be.
 //!
+//! Where code memory is refused every method is a loop, as it is in the portable backend: slower, and right.
+//!
 //! # Replacing one element in place
 //!
 //! The instance is an immediate that nothing may rewrite while it is executed; the displacement of the call may be.
@@ -40,7 +42,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Once, OnceLock};
 
 use super::debugger::{Listed, Named};
 use super::fork::{self, Process};
@@ -51,7 +53,7 @@ use super::shape::{Shape, Stop};
 use super::template::{Line, Reach};
 use crate::arch;
 use crate::arena::{Block, CodeHeap, ExecAddr, SharedHeap, WriteAddr};
-use crate::error::Error;
+use crate::error::MemoryError;
 use crate::installed::Installed;
 use crate::interface::Code;
 use crate::quiesce::section as sections;
@@ -77,6 +79,20 @@ pub(crate) fn counts() -> Counts {
         thunks: THUNKS.load(Ordering::Relaxed),
         bytes_mapped: heap.bytes_mapped,
         bytes_used: heap.bytes_used,
+    }
+}
+
+/// Why a chain became a loop for want of code memory, the first time.
+static REFUSED: OnceLock<String> = OnceLock::new();
+/// That has been said.
+static TOLD: Once = Once::new();
+
+/// Says, once, that a chain became a loop for want of code memory. No lock is held: a subscriber may itself be behind a chain.
+pub(super) fn tell() {
+    if let Some(reason) = REFUSED.get() {
+        TOLD.call_once(|| {
+            tracing::warn!(target: "hotcall::arena", reason, "code memory is refused: chains are loops");
+        });
     }
 }
 
@@ -189,7 +205,7 @@ impl Program {
         rules: &'static [MethodRule],
         list: &[Arc<Installed>],
         before: Option<&Self>,
-    ) -> Result<(Self, Vec<Code>), Error> {
+    ) -> (Self, Vec<Code>) {
         let lines = before.map_or_else(|| Lines::new(rules), |before| Arc::clone(&before.lines));
         let mut program = Self {
             lines,
@@ -204,26 +220,13 @@ impl Program {
             thunks: HashMap::new(),
             busy: Arc::default(),
         };
-        let mut len = program.lay_out(rules, list.len());
-        if len != 0 {
-            let mut block = HEAP.lock().allocate(len)?;
-            let mut trampolines = Trampolines::new();
-            if !program.reaches_all(list, &block, len) {
-                program.reach = Reach::Far;
-                len = program.lay_out(rules, list.len());
-                // There may be one trampoline for each method of each type.
-                trampolines.extend(program.targets(list).map(|target| (target, 0)));
-                let start = len.next_multiple_of(TRAMPOLINE);
-                let longer = HEAP.lock().allocate(start + TRAMPOLINE * trampolines.len());
-                HEAP.release([block]);
-                block = longer?;
-                let first = block.exec().get() + start;
-                trampolines
-                    .values_mut()
-                    .enumerate()
-                    .for_each(|(number, at)| *at = first + number * TRAMPOLINE);
-            }
-            program.emit(list, block, &trampolines)?;
+        // A call that began with a loop finds the links of the list that there is now.
+        program.needs_links = before.is_some_and(|before| before.needs_links);
+        let len = program.lay_out(rules, list.len());
+        if len != 0
+            && let Err(refused) = program.place(rules, list, len)
+        {
+            program.loop_instead(refused);
         }
         let start = program.block.as_ref().map_or(0, |block| block.exec().get());
         let code = |at: usize| Code::new(core::ptr::with_exposed_provenance(start + at));
@@ -233,7 +236,45 @@ impl Program {
             Way::Elsewhere => rule.looped,
         });
         let codes = codes.collect();
-        Ok((program, codes))
+        (program, codes)
+    }
+
+    /// Emits the list into memory of its own.
+    ///
+    /// # Errors
+    ///
+    /// There is none to be had.
+    fn place(
+        &mut self,
+        rules: &[MethodRule],
+        list: &[Arc<Installed>],
+        mut len: usize,
+    ) -> Result<(), MemoryError> {
+        let mut block = HEAP.lock().allocate(len)?;
+        let mut trampolines = Trampolines::new();
+        if !self.reaches_all(list, &block, len) {
+            self.reach = Reach::Far;
+            len = self.lay_out(rules, list.len());
+            // There may be one trampoline for each method of each type.
+            trampolines.extend(self.targets(list).map(|target| (target, 0)));
+            let start = len.next_multiple_of(TRAMPOLINE);
+            let longer = HEAP.lock().allocate(start + TRAMPOLINE * trampolines.len());
+            HEAP.release([block]);
+            block = longer?;
+            let first = block.exec().get() + start;
+            trampolines
+                .values_mut()
+                .enumerate()
+                .for_each(|(number, at)| *at = first + number * TRAMPOLINE);
+        }
+        self.emit(list, block, &trampolines)
+    }
+
+    /// Without code memory, every method is a loop. It is said once: see [`tell`].
+    fn loop_instead(&mut self, refused: MemoryError) {
+        self.ways.fill(Way::Elsewhere);
+        self.needs_links = true;
+        REFUSED.get_or_init(|| refused.to_string());
     }
 
     /// Where each method's code is to be, and how long all of it is.
@@ -272,7 +313,7 @@ impl Program {
         list: &[Arc<Installed>],
         block: Block,
         trampolines: &Trampolines,
-    ) -> Result<(), Error> {
+    ) -> Result<(), MemoryError> {
         let mut code = vec![arch::TRAP; block.len()];
         let base = block.exec();
         for (target, at) in trampolines {
@@ -302,7 +343,7 @@ impl Program {
         let written = HEAP.lock().write(&block, &code);
         if let Err(error) = written {
             HEAP.release([block]);
-            return Err(error.into());
+            return Err(error);
         }
         let pieces: Vec<_> = self.pieces(base).collect();
         if !pieces.is_empty() {

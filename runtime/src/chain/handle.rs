@@ -101,7 +101,7 @@ where
     ///
     /// # Errors
     ///
-    /// Where code memory cannot be had.
+    /// As for [`push`](Self::push).
     pub fn new(elements: impl IntoIterator<Item = Instance<I>>) -> Result<Self, Error> {
         let chain = Self::EMPTY;
         // Drops what it has, where the iterator panics.
@@ -140,8 +140,8 @@ where
     ///
     /// # Errors
     ///
-    /// With `value` inside, where code memory cannot be had; and [`Error::Reentrant`] where a wait for the chain's other editors
-    /// would not end, as inside [`edit`](Self::edit) of this chain.
+    /// With `value` inside, [`Error::Reentrant`] where a wait for the chain's other editors would not end, as inside
+    /// [`edit`](Self::edit) of this chain. Where code memory cannot be had, the chain is a loop: slower, and right.
     pub fn push<T>(&self, value: T) -> Result<(), ReplaceError<I>>
     where
         T: Send + Sync + 'static,

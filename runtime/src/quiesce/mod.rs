@@ -2,7 +2,7 @@
 //!
 //! [`record`] holds the algorithm of sections and grace periods, and its argument; [`registry`] gives records to threads;
 //! [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop; [`reclaimer`]
-//! runs the grace periods. Where there are no records, off Linux, `crossbeam-epoch` stands in for the first two.
+//! runs the grace periods, or who [stands in](stand_in) for it. Where there are no records, off Linux, `crossbeam-epoch` stands in for the first two.
 
 pub(crate) mod guard;
 #[cfg(patched)]
@@ -17,6 +17,8 @@ pub(crate) mod section;
 #[cfg(not(asymmetric))]
 #[path = "pinned_section.rs"]
 pub(crate) mod section;
+
+pub(crate) mod stand_in;
 
 pub use guard::{Guard, pin};
 pub use section::{Section, force_pinned_sections, sections};

@@ -91,8 +91,9 @@ pub(crate) fn heavy_barrier() {}
 /// As above.
 pub(crate) fn serialise_if_stale() {}
 
-/// Waits until every section that is there now is over; `pause` is called between looks.
-pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
+/// Waits until every section that is there now is over; or until `go_on`, which is asked between looks, says no. Whether they are
+/// over.
+pub(crate) fn wait_for_readers(mut go_on: impl FnMut() -> bool) -> bool {
     let local = register();
     let passed = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&passed);
@@ -106,6 +107,9 @@ pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
     while !passed.load(Ordering::Acquire) || ANONYMOUS.load(Ordering::Acquire) != 0 {
         // Moves the epoch on if every pinned thread has seen the current one.
         local.pin().flush();
-        pause();
+        if !go_on() {
+            return false;
+        }
     }
+    true
 }

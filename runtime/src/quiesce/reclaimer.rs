@@ -19,12 +19,12 @@ use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::LinkedList;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use crate::lock::{Condvar, Mutex, MutexGuard, lock, wait};
 
-use super::section;
+use super::{section, stand_in};
 use crate::gated;
 use crate::installed::{Installed, drop_drained};
 use crate::sabotage::{self, Sabotage};
@@ -32,7 +32,7 @@ use crate::slot::backend::{Committed, finish};
 use crate::slot::commit::Writing;
 
 /// Something to be done when it is safe. It is done on the reclaimer's thread, outside any section.
-enum Deferred {
+pub(super) enum Deferred {
     /// What slots have replaced. Several are finished under one hold of the writers' lock: a writer in a hurry would
     /// otherwise outrun the reclaimer, which waits for the lock each time.
     Commit(Committed),
@@ -49,34 +49,49 @@ const TOGETHER: usize = 64;
 /// callers are interrupted by its barrier: 1,000 times a second.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// How long a thread waits before it tries again to start the reclaimer.
+/// How long after a failed attempt to start the reclaimer there may be another.
 const RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
-struct Queue {
-    deferred: LinkedList<Deferred>,
+pub(super) struct Queue {
+    pub(super) deferred: LinkedList<Deferred>,
     /// In the grace period that is under way.
-    waiting: LinkedList<Deferred>,
+    pub(super) waiting: LinkedList<Deferred>,
     /// Past their grace period, not yet run.
-    due: LinkedList<Deferred>,
+    pub(super) due: LinkedList<Deferred>,
     /// Past their grace period, and nothing leads to them: to be drained in this order.
     past: LinkedList<std::vec::IntoIter<Arc<Installed>>>,
     /// Somebody waits: do not gather.
     urgent: bool,
-    running: bool,
+    pub(super) running: bool,
+    /// The last attempt to start the reclaimer failed; and not before when there is to be another.
+    pub(super) refused: bool,
+    retry: Option<Instant>,
+    /// A thread does the reclaimer's work: see [`super::stand_in`].
+    pub(super) stands_in: bool,
     /// The reclaimer waits for the first work.
     idle: bool,
     /// Threads in [`wait_until`].
     waiters: usize,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+impl Queue {
+    /// Whether nothing is left to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.deferred.is_empty() && self.waiting.is_empty() && self.due.is_empty() && self.past.is_empty()
+    }
+}
+
+pub(super) static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     deferred: LinkedList::new(),
     waiting: LinkedList::new(),
     due: LinkedList::new(),
     past: LinkedList::new(),
     urgent: false,
     running: false,
+    refused: false,
+    retry: None,
+    stands_in: false,
     idle: false,
     waiters: 0,
 });
@@ -123,22 +138,24 @@ fn push(deferred: Deferred) {
 /// it did before `deadline`.
 pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
     let mut queue = lock(&QUEUE);
-    let mut retry = None;
     while !done() {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return false;
         }
         queue.urgent = true;
-        if retry.is_none_or(|retry| retry <= now) && is_to_be_started(&mut queue) {
+        let start = is_to_be_started(&mut queue);
+        if start || !queue.running {
             drop(queue);
-            let failed = start_reclaimer();
-            // Without a reclaimer, nobody wakes this thread: it tries again.
-            retry = failed.is_some().then(|| now + RETRY);
-            report(failed);
+            if start {
+                report(start_reclaimer());
+            }
+            let alone = stand_in::wait(deadline);
             // It may be done by now.
             queue = lock(&QUEUE);
-            continue;
+            if start || alone || done() {
+                continue;
+            }
         }
         WORK.notify_one();
         // It may have been deferred in the program that this library follows, whose reclaimer does not wake this thread.
@@ -146,9 +163,10 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
         let elsewhere = super::linked::hurry_host();
         #[cfg(not(patched))]
         let elsewhere = false;
-        let look_again = elsewhere.then(|| now + GATHER);
+        // Or another thread stands in for it, and may not have come to what this one waits for.
+        let look_again = (elsewhere || !queue.running).then(|| now + GATHER);
         queue.waiters += 1;
-        (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(retry).chain(look_again).min());
+        (queue, _) = wait(&DONE, queue, deadline.into_iter().chain(look_again).min());
         queue.waiters -= 1;
     }
     true
@@ -165,11 +183,16 @@ pub(crate) fn hurry() {
     if start {
         report(start_reclaimer());
     }
+    stand_in::help();
 }
 
 /// Whether the caller is to start the reclaimer, once it has given the lock back: there is none, and nobody else will.
 fn is_to_be_started(queue: &mut Queue) -> bool {
-    !core::mem::replace(&mut queue.running, true)
+    if queue.running || queue.stands_in || queue.retry.is_some_and(|retry| Instant::now() < retry) {
+        return false;
+    }
+    queue.running = true;
+    true
 }
 
 /// Why that failed.
@@ -184,22 +207,31 @@ fn start_reclaimer() -> Option<std::io::Error> {
     };
     #[cfg(not(target_os = "linux"))]
     let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(|| run()).map(drop);
-    if spawned.is_err() {
-        lock(&QUEUE).running = false;
-    }
+    let mut queue = lock(&QUEUE);
+    queue.refused = spawned.is_err();
+    queue.running = spawned.is_ok();
+    queue.retry = spawned.is_err().then(|| Instant::now() + RETRY);
+    drop(queue);
     spawned.err()
 }
 
 /// Without the queue's lock: a subscriber may itself be behind a slot. Nothing is lost: what is deferred stays in the
-/// queue, and the next call tries again.
+/// queue, and others do it. It is said once.
 fn report(failed: Option<std::io::Error>) {
+    static SAID: Once = Once::new();
     if let Some(error) = failed {
-        tracing::warn!(target: "hotcall", %error, "the reclaimer could not be started; will retry");
+        SAID.call_once(|| {
+            tracing::warn!(
+                target: "hotcall", %error,
+                "the thread that frees what was replaced could not be started (ulimit -u, the pids of the cgroup): who waits or                  replaces frees it meanwhile; starting is tried again"
+            );
+        });
     }
 }
 
 thread_local! {
-    static CURRENT: Cell<bool> = const { Cell::new(false) };
+    /// It is the reclaimer, or stands in for it.
+    pub(super) static CURRENT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether the calling thread is the reclaimer: it runs destructors of plugins, which may not wait for it.
@@ -213,7 +245,7 @@ fn run() -> ! {
     loop {
         // Whatever is deferred is in the queue until it is run: a child that is forked meanwhile has it, too.
         wait_for_work();
-        wait_for_grace_period();
+        wait_for_grace_period(pause_until(None));
         {
             let mut queue = lock(&QUEUE);
             let mut past = core::mem::take(&mut queue.waiting);
@@ -224,7 +256,7 @@ fn run() -> ! {
 }
 
 /// Does what is due next. Whether there was any.
-fn run_next() -> bool {
+pub(super) fn run_next() -> bool {
     {
         let is_commit = matches!(lock(&QUEUE).due.front(), Some(Deferred::Commit(_)));
         // While the writers' lock is waited for a fork may come: nothing has left the queue by then.
@@ -261,7 +293,7 @@ fn run_next() -> bool {
 }
 
 /// Drains until one is to be dropped, and drops that: those before it are dropped by then. Whether there was any.
-fn drain_next() -> bool {
+pub(super) fn drain_next() -> bool {
     let mut instance = None;
     {
         let _no_fork = gated::pass();
@@ -337,29 +369,45 @@ pub(crate) fn after_fork_in_child() {
     queue.due.append(&mut queue.waiting);
     queue.deferred.append(&mut queue.due);
     queue.running = false;
+    // The thread that forks may itself be in a destructor of what it frees.
+    queue.stands_in = CURRENT.get();
+    queue.retry = None;
     queue.idle = false;
     queue.waiters = 0;
 }
 
-/// Waits until every section that was there at the call is over, guards' included.
-fn wait_for_grace_period() {
+/// Waits until every section that was there at the call is over, guards' included; or until `go_on`, which is asked between looks,
+/// says no. Whether they are over.
+pub(super) fn wait_for_grace_period(go_on: impl FnMut() -> bool) -> bool {
     if sabotage::is(Sabotage::NoQuiescence) {
         GRACE_PERIODS.fetch_add(1, Ordering::Relaxed);
-        return;
+        return true;
     }
     // W2 of `record`: everything deferred so far was made unreachable by stores before this.
     section::heavy_barrier();
-    wait_for_readers();
+    if !section::wait_for_readers(go_on) {
+        return false;
+    }
     #[cfg(patched)]
     super::linked::wait_for_readers();
     GRACE_PERIODS.fetch_add(1, Ordering::Relaxed);
+    true
 }
 
 /// Waits until the sections of this copy of hotcall that are there at the call are over, guards' included. The caller has
 /// passed the heavy barrier.
+#[cfg(patched)]
 pub(crate) fn wait_for_readers() {
+    section::wait_for_readers(pause_until(None));
+}
+
+/// Pauses longer and longer, and says whether there is time left.
+pub(super) fn pause_until(deadline: Option<Instant>) -> impl FnMut() -> bool {
     let mut pause = Backoff::new();
-    section::wait_for_readers(|| pause.snooze());
+    move || {
+        pause.snooze();
+        deadline.is_none_or(|deadline| Instant::now() < deadline)
+    }
 }
 
 /// Yields a few times, then sleeps longer and longer, up to a millisecond.

@@ -196,13 +196,15 @@ mod stale {
     pub(crate) fn serialise() {}
 }
 
-/// W3 and W4 of [`super::record`]: waits until every section that is there now is over; `pause` is called between looks.
-/// The caller has passed the heavy barrier.
-pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
+/// W3 and W4 of [`super::record`]: waits until every section that is there now is over; or until `go_on`, which is asked between
+/// looks, says no. Whether they are over. The caller has passed the heavy barrier.
+pub(crate) fn wait_for_readers(mut go_on: impl FnMut() -> bool) -> bool {
     // Partner of the fences of sections that have one.
     fence(Ordering::SeqCst);
     while EXHAUSTED.load(Ordering::SeqCst) {
-        pause();
+        if !go_on() {
+            return false;
+        }
     }
     let phase = registry::PHASES.next();
     let mut waiting: Vec<_> = registry::flags().filter(|flag| !flag.has_passed(phase)).collect();
@@ -210,8 +212,10 @@ pub(crate) fn wait_for_readers(mut pause: impl FnMut()) {
     loop {
         waiting.retain(|flag| !flag.has_passed(phase));
         if waiting.is_empty() {
-            return;
+            return true;
         }
-        pause();
+        if !go_on() {
+            return false;
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::installed::Installed;
 use crate::instance::RawInstance;
 #[cfg(patched)]
 use crate::quiesce::linked;
+use crate::quiesce::stand_in;
 use crate::turn::{self, Turn};
 
 /// What one slot is to hold.
@@ -122,11 +123,14 @@ pub(crate) fn commit_with_here(
     make: &mut dyn FnMut(&Arc<Installed>) -> RawInstance,
 ) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
     let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
-    let _turn = Turn::begin(turn_of(slot)).map_err(|error| (error, None))?;
+    let turn = Turn::begin(turn_of(slot)).map_err(|error| (error, None))?;
     let old = installed(slot).map_err(|error| (error, None))?;
     let change = Change::new(slot, make(&old));
     drop(old);
-    match commit_in_turn(vec![change]) {
+    let result = commit_in_turn(vec![change]);
+    drop(turn);
+    stand_in::help();
+    match result {
         Ok(mut old) => Ok(old.swap_remove(0)),
         Err((error, mut changes)) => Err((error, changes.swap_remove(0).into_instance())),
     }
@@ -157,6 +161,12 @@ pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
 
 /// The same, by this copy of hotcall. Waits for those who have the turn of a slot that is to change.
 pub(crate) fn commit_here(changes: Vec<Change>) -> Outcome {
+    let result = commit_waiting(changes);
+    stand_in::help();
+    result
+}
+
+fn commit_waiting(changes: Vec<Change>) -> Outcome {
     let _span =
         tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
     let mut turns = Vec::new();
@@ -217,6 +227,12 @@ fn report(outcome: &Outcome, news: &[News]) {
             }
             News::ArenaGrew { start, length, chunks } => {
                 tracing::debug!(target: "hotcall::arena", start, length, chunks, "arena created");
+            }
+            News::CodeRefused { reason } => {
+                tracing::warn!(
+                    target: "hotcall::arena", reason,
+                    "code memory is refused: calls go through their stubs, and slots are swapped without it"
+                );
             }
         }
     }

@@ -19,6 +19,15 @@ pub(crate) struct Counts {
     pub(crate) code_bytes_used: usize,
 }
 
+/// What is said in the report.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) slots: Vec<crate::report::SlotReport>,
+    pub(crate) images: Vec<crate::report::ImageReport>,
+    /// Why code memory was first refused.
+    pub(crate) refused: Option<String>,
+}
+
 /// A cell, call, thunk or trampoline, as the runtime believes it to be.
 ///
 /// For tests that disassemble what was emitted.
@@ -46,4 +55,6 @@ pub(crate) enum News {
     PagesMapped { image: String, start: usize, length: usize },
     /// A heap of code memory grew.
     ArenaGrew { start: usize, length: usize, chunks: usize },
+    /// Code memory was refused: slots are swapped without.
+    CodeRefused { reason: String },
 }

@@ -11,6 +11,8 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 
 use crate::instance::Instance;
+#[cfg(patched)]
+use crate::interface::Code;
 use crate::interface::{Interface, Lent, Shared, Stubs, Table};
 use crate::quiesce::{Guard, Section};
 
@@ -134,6 +136,16 @@ pub struct Slot<D: Definition> {
 #[must_use]
 pub fn cell_of<D: Definition>(method: usize) -> &'static backend::CodeCell {
     &D::slot().cells.as_ref()[method]
+}
+
+/// For `#[dispatch]`: the code of a method in what the slot holds, and the instance to call it with. Nothing before the first
+/// replacement. The caller is inside a section, or holds a guard.
+#[cfg(patched)]
+#[doc(hidden)]
+#[inline(always)]
+#[must_use]
+pub fn installed_of<D: Definition>(method: usize) -> Option<(*const (), Code)> {
+    D::slot().core.installed_code(method)
 }
 
 fn cells_of<D: Definition>() -> &'static [backend::CodeCell] {

@@ -15,10 +15,9 @@ use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
 use crate::quiesce::reclaimer;
-use crate::report::{ImageReport, SlotReport};
 use crate::slot::commit::{Change, Outcome, Writing};
 use crate::slot::identity::Identity;
-use crate::slot::inspect::{Counts, Emitted, News};
+use crate::slot::inspect::{Account, Counts, Emitted, News};
 
 /// A cell of the patched backend: here there are none.
 #[derive(Debug)]
@@ -164,8 +163,8 @@ impl Writer {
     }
 
     /// Nothing is emitted or patched for any slot.
-    pub(crate) fn account(&mut self) -> (Vec<SlotReport>, Vec<ImageReport>) {
-        (Vec::new(), Vec::new())
+    pub(crate) fn account(&mut self) -> Account {
+        Account::default()
     }
 }
 

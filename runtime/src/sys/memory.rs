@@ -28,8 +28,8 @@
 //! # Debuggers
 //!
 //! A debugger cannot write to a shared mapping that is not writable, so it cannot set a software breakpoint in
-//! code memory, or on a page of the image that has been mapped over; a hardware breakpoint (`hbreak`) it can. One that
-//! is set on such a page *before* it is mapped over is copied along and cannot be taken out again.
+//! code memory, or on a page of the image that has been mapped over; a hardware breakpoint (`hbreak`) it can. A page that
+//! has one before is not mapped over: see [`super::image_pages`].
 //!
 //! # fork
 //!
@@ -56,14 +56,15 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use rustix::process::{Resource, getrlimit};
 
 use super::fork::{self, HeldOff};
-use super::gap;
+use super::image_pages::{self, ImagePages};
+use super::{gap, selftest};
 use crate::arch::{REACH, TRAP};
 use crate::arena::{ExecAddr, WriteAddr};
 use crate::error::MemoryError;
 use crate::sabotage::{self, Sabotage};
 
 /// The name of the memory in `/proc/self/maps`.
-const NAME: &str = "hotcall";
+pub(super) const NAME: &str = "hotcall";
 /// How often another thread may take the gap that was found, before that is an error.
 const TRIES: usize = 64;
 
@@ -99,6 +100,7 @@ impl DualMap {
         let Some(len) = len.checked_next_multiple_of(page()).filter(|len| *len < REACH) else {
             return Err(no_room);
         };
+        selftest::pass()?;
         let total = len + 2 * page();
         for _ in 0..TRIES {
             let areas = gap::areas().map_err(no_maps)?;
@@ -124,11 +126,20 @@ impl DualMap {
     /// What the system refused.
     pub(crate) fn anywhere(len: usize) -> Result<Self, MemoryError> {
         let too_long = || refused("mmap of a gap", format!("{len} bytes"), Errno::NOMEM);
+        selftest::pass()?;
         let rounded = len.checked_next_multiple_of(page()).ok_or_else(too_long)?;
         let total = rounded.checked_add(2 * page()).ok_or_else(too_long)?;
         let reserved = Reserved::anywhere(total)
             .map_err(|errno| refused("mmap of a gap", format!("{total} bytes"), errno))?;
         Self::inside(reserved, rounded)
+    }
+
+    /// A page for [`selftest`], which is before all other code memory.
+    pub(super) fn for_self_test() -> Result<Self, MemoryError> {
+        let len = page();
+        let reserved = Reserved::anywhere(3 * len);
+        let reserved = reserved.map_err(|errno| refused("mmap of a gap", format!("{} bytes", 3 * len), errno))?;
+        Self::inside(reserved, len)
     }
 
     /// The `len` bytes of the running image from `start` on, with the content that they have. Whole pages.
@@ -137,14 +148,20 @@ impl DualMap {
     ///
     /// # Errors
     ///
-    /// What the system refused, or that the range is not executable, is writable, or has been mapped over before.
-    pub(crate) fn over_image(start: ExecAddr, len: usize) -> Result<Self, MemoryError> {
+    /// What the system refused, or that the range is not executable, is writable, has been mapped over before, or differs from
+    /// its file.
+    pub(crate) fn over_image(pages: &ImagePages, start: ExecAddr, len: usize) -> Result<Self, MemoryError> {
         let exec = start.get()..start.get().saturating_add(len);
-        check_image(&exec)?;
+        pages.check(&exec)?;
+        selftest::pass()?;
         // A fork from here on may share what is made below.
         let epoch = fork::epoch();
-        // SAFETY: `check_image` saw these pages: readable, and writable to nobody, so they do not change.
+        // SAFETY: these pages have been checked: readable, and writable to nobody, so they do not change.
         let memory = unsafe { copy_of(&exec) }?;
+        // A debugger may have changed them meanwhile.
+        if !pages.changed(&exec).is_empty() {
+            return Err(image_pages::wrong(&exec, "they differ from their file"));
+        }
         let write = map_writable(&memory, len)?;
         // SAFETY: what it replaces has the same content and the same permissions, so that whoever runs or reads it
         // sees no difference; and nobody unmaps it, for it is part of an image.
@@ -418,33 +435,8 @@ impl From<Refusal> for MemoryError {
     }
 }
 
-/// Whether these are whole pages of an image's code, and not yet mapped over.
-fn check_image(range: &Range<usize>) -> Result<(), MemoryError> {
-    let wrong = |reason: &str| MemoryError::System {
-        operation: "check of the pages to be mapped over",
-        detail: format!("{:#x}..{:#x}", range.start, range.end),
-        source: io::Error::new(io::ErrorKind::InvalidInput, reason),
-        hint: "link the program's code into segments that are read and executed, and not written",
-    };
-    if range.is_empty() || !range.start.is_multiple_of(page()) || !range.len().is_multiple_of(page()) {
-        return Err(wrong("they are not whole pages"));
-    }
-    let mut covered = range.start;
-    for area in gap::areas().map_err(no_maps)? {
-        if covered < range.end && area.range.contains(&covered) {
-            if !area.permissions.starts_with(b"r-x") {
-                return Err(wrong("they are not read-and-execute"));
-            }
-            if area.name.strip_prefix("/memfd:").is_some_and(|name| name.starts_with(NAME)) {
-                return Err(wrong("they have been mapped over before"));
-            }
-            covered = area.range.end;
-        }
-    }
-    if covered < range.end { Err(wrong("they are not mapped")) } else { Ok(()) }
-}
-
-fn no_maps(source: io::Error) -> MemoryError {
+/// `/proc/self/maps` could not be read.
+pub(super) fn no_maps(source: io::Error) -> MemoryError {
     MemoryError::System {
         operation: "read",
         detail: "/proc/self/maps".to_owned(),

@@ -6,6 +6,10 @@ use super::*;
 use crate::sys::fork::in_child;
 use crate::sys::gap::areas;
 
+fn over_image(start: ExecAddr, len: usize) -> Result<DualMap, MemoryError> {
+    DualMap::over_image(&ImagePages::look()?, start, len)
+}
+
 fn permissions(at: usize) -> [u8; 4] {
     let areas = areas().unwrap();
     areas.iter().find(|area| area.range.contains(&at)).map_or(*b"none", |area| area.permissions)
@@ -161,7 +165,7 @@ fn a_page_of_the_image_is_mapped_over_while_it_runs() {
             }
         });
         while calls.load(Ordering::Relaxed) < 1000 {}
-        let mut map = DualMap::over_image(start, 4096).unwrap();
+        let mut map = over_image(start, 4096).unwrap();
         assert_eq!(permissions(start.get()), *b"r-xs");
         let before = calls.load(Ordering::Relaxed);
         while calls.load(Ordering::Relaxed) < before + 1000 {}
@@ -171,7 +175,7 @@ fn a_page_of_the_image_is_mapped_over_while_it_runs() {
     });
     drop(map);
     assert_eq!((call_own_page(), permissions(start.get())), (2, *b"r-xs"));
-    let text = DualMap::over_image(start, 4096).unwrap_err().to_string();
+    let text = over_image(start, 4096).unwrap_err().to_string();
     assert!(text.contains("mapped over before"), "{text}");
 }
 
@@ -180,7 +184,7 @@ fn only_whole_pages_of_code_are_mapped_over() {
     static DATA: u64 = 0;
     let code = near_is_near as *const () as usize;
     let page = |at: usize| ExecAddr::new(at - at % 4096);
-    let refused = |start, len| DualMap::over_image(start, len).unwrap_err().to_string();
+    let refused = |start, len| over_image(start, len).unwrap_err().to_string();
     assert!(refused(ExecAddr::new(code | 1), 4096).contains("whole pages"));
     assert!(refused(page(code), 100).contains("whole pages"));
     assert!(refused(page(code), 0).contains("whole pages"));

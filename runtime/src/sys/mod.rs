@@ -9,11 +9,15 @@ pub(crate) mod gap;
 #[cfg(patched)]
 pub(crate) mod image;
 #[cfg(patched)]
+pub(crate) mod image_pages;
+#[cfg(patched)]
 pub(crate) mod memory;
 #[cfg(patched)]
 pub(crate) mod near;
 #[cfg(asymmetric)]
 pub(crate) mod pages;
+#[cfg(patched)]
+mod selftest;
 #[cfg(target_os = "linux")]
 pub(crate) mod spawn;
 pub(crate) mod symbol;

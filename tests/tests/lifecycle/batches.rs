@@ -52,11 +52,11 @@ fn a_batch_is_given_back_by_a_wait_and_drained_by_a_drop() {
     eventually("all are freed", || ended.load(Ordering::SeqCst) == 80);
 }
 
-/// In a process of its own: where the system refuses memory for code, nothing has changed and nothing is lost.
+/// In a process of its own: where one change of a batch is refused, none takes effect, and nothing is lost.
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(hotcall_portable)))]
 fn all_or_nothing() {
-    const VARIABLE: &str = "HOTCALL_TEST_NO_FILES";
+    const VARIABLE: &str = "HOTCALL_TEST_REFUSED";
     if std::env::var_os(VARIABLE).is_none() {
         let output = crate::again("batches::all_or_nothing", VARIABLE);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -67,30 +67,18 @@ fn all_or_nothing() {
     #[slot]
     static B: dyn Step = Idle;
     let ended = Arc::new(AtomicUsize::new(0));
-    let usual = no_more_files(None);
     let mut batch = Batch::new();
     batch.replace(&A, Adds::new(1, &ended)).replace(&B, Adds::new(2, &ended));
+    // The second.
+    hotcall::__private::fail_at_step(2);
     let (error, batch) = batch.commit().unwrap_err();
     assert!(matches!(error, hotcall::Error::Memory(_)), "{error}");
     assert_eq!((A.run(0), B.run(0), batch.len(), ended.load(Ordering::SeqCst)), (0, 0, 2, 0));
+    hotcall::__private::fail_at_step(1);
     let refusal = A.replace(Adds::new(3, &ended)).unwrap_err();
     assert_eq!(refusal.into_instance().unwrap().run(0), 3);
     assert_eq!((hotcall::stats().retired, ended.load(Ordering::SeqCst)), (0, 1));
     // What was refused may be tried again, the very same.
-    no_more_files(Some(usual));
     assert_eq!(batch.commit().map_err(|(error, _)| error).unwrap().len(), 2);
     assert_eq!((A.run(0), B.run(0)), (1, 2));
-}
-
-/// Refuses file descriptors to this process, or allows as many as told. How many it was allowed.
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(hotcall_portable)))]
-fn no_more_files(allow: Option<u64>) -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }, 0);
-    let was = limit.rlim_cur;
-    limit.rlim_cur = allow.unwrap_or(0);
-    // SAFETY: as above; only this process is concerned.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
-    was
 }

@@ -1,4 +1,10 @@
 //! A method's cell: where its stub goes, in data.
+//!
+//! | it holds | the stub calls |
+//! |---|---|
+//! | null | the slot's default: before the first replacement |
+//! | [`INSTALLED`](CodeCell::INSTALLED) | the method of what the slot holds, with the instance beside it: see the module's head |
+//! | code | that, with what its caller passes |
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -20,6 +26,9 @@ impl CodeCell {
     /// What no cell ever holds, for a function at this address would be in the first page. The compiler does not know.
     pub const NEVER: *const () = core::ptr::without_provenance(1);
 
+    /// Where no code memory is to be had: the stub reads what the slot holds. Whatever is above is code.
+    pub const INSTALLED: *const () = core::ptr::without_provenance(2);
+
     /// What the stub is to run instead of the default.
     #[inline(always)]
     #[must_use]
@@ -31,5 +40,10 @@ impl CodeCell {
     /// The caller holds the writers' lock, and sees to the invariants of the module's head.
     pub(super) fn store(&self, code: Code) {
         self.0.store(code.as_ptr().cast_mut(), Ordering::Release);
+    }
+
+    /// From now on the stub reads what the slot holds. As for [`store`](Self::store).
+    pub(super) fn store_installed(&self) {
+        self.0.store(Self::INSTALLED.cast_mut(), Ordering::Release);
     }
 }

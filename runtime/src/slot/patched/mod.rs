@@ -69,6 +69,23 @@
 //! when a barrier was passed after its sites went straight: that of the next grace period, or of the first instance that comes
 //! before that is over, and still needs no thunk.
 //!
+//! # Where code memory is refused
+//!
+//! A thunk needs code memory, and a system may refuse it: a limit, a policy, an emulator that does not see what is written. Then
+//! nothing is written but words. The cell says [`INSTALLED`](CodeCell::INSTALLED), and the stub loads `installed`, which is one
+//! word for both, instance and table:
+//!
+//! ```text
+//!  settled A    A                  A::f                               A::f(A)
+//!  transition   A, later B         stub: load `installed`             A::f(A), from the store of `installed` on B::f(B)
+//!  settled B    B                  B::f                               B::f(B)
+//! ```
+//!
+//! It takes the place of the thunk and of nothing else. Like a thunk, the stub ignores what callers pass, so invariants 1 and 2
+//! hold; the caller's section keeps what it found there (invariant 4: it is retired after the store). Calls that were patched
+//! before go back to their stubs; in a settled slot the cell holds the code, as ever. What is refused is so for each
+//! replacement by itself, and said the first time.
+//!
 //! # Where there is no barrier
 //!
 //! Without `membarrier`, a core may run what it prefetched before the stores. A pinned section serialises its core if code was
@@ -196,6 +213,18 @@ impl SlotCore {
             Some(installed) => (installed.data(), installed.table()),
             None => (self.default_data.as_ptr(), self.default_table),
         }
+    }
+
+    /// The code of a method in what is installed, and the instance. The caller is protected as for [`current`](Self::current).
+    #[inline(always)]
+    pub(crate) fn installed_code(&self, method: usize) -> Option<(*const (), Code)> {
+        // Acquire, partner of the AcqRel swap in `install` and of the Release in `mirror`: the instance is there.
+        let installed = self.installed.load(Ordering::Acquire);
+        // SAFETY: as in `current`.
+        let installed = unsafe { installed.as_ref() }?;
+        // SAFETY: the slot's stubs ask, each for its own method, and what is installed has the slot's interface.
+        let code = unsafe { installed.method(method) };
+        Some((installed.data(), code))
     }
 
     /// What is installed, with a count of its own. The caller holds the writers' lock.

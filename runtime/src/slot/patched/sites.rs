@@ -17,6 +17,7 @@ use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
 use crate::sys::fork::{self, HeldOff};
 use crate::sys::image::{self, Image, SlotRecord};
+use crate::sys::image_pages::ImagePages;
 use crate::sys::memory::{DualMap, Refusal};
 
 const NEVER: u8 = 1;
@@ -60,6 +61,8 @@ pub(super) struct Region {
     name: String,
     /// The pages of calls, in runs.
     pages: Vec<Range<usize>>,
+    /// Those that differed from their file when they were to be remapped.
+    changed: Vec<Range<usize>>,
     /// All code of the image: thunks and trampolines reach it, and are reached from it.
     code: Range<usize>,
     opened: Option<Opened>,
@@ -140,7 +143,7 @@ impl Opened {
 
 impl Region {
     fn new(name: String, code: Range<usize>) -> Self {
-        Self { name, pages: Vec::new(), code, opened: None, news: Vec::new() }
+        Self { name, pages: Vec::new(), changed: Vec::new(), code, opened: None, news: Vec::new() }
     }
 
     /// Makes the region's heap, and remaps the pages, the first time. A page that is refused stays as it is: the calls on it go
@@ -149,13 +152,17 @@ impl Region {
         self.opened.get_or_insert_with(|| {
             // No later than that of any map.
             let epoch = fork::epoch();
-            let over = |pages: &Range<usize>| DualMap::over_image(ExecAddr::new(pages.start), pages.len());
-            let maps: Vec<_> = self.pages.iter().filter_map(|pages| over(pages).ok()).collect();
-            self.news.extend(maps.iter().map(|map| News::PagesMapped {
-                image: self.name.clone(),
-                start: map.exec_range().start,
-                length: map.exec_range().len(),
-            }));
+            let mut maps = Vec::new();
+            for mapped in map_over(&self.pages, &mut self.changed) {
+                match mapped {
+                    Ok(map) => {
+                        let Range { start, end } = map.exec_range();
+                        self.news.push(News::PagesMapped { image: self.name.clone(), start, length: end - start });
+                        maps.push(map);
+                    }
+                    Err(refused) => self.news.push(News::CodeRefused { reason: refused.to_string() }),
+                }
+            }
             let code = self.code.clone();
             Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() }
         })
@@ -170,6 +177,12 @@ impl Region {
         self.opened.as_mut()
     }
 
+    /// Why a call that stands there is left alone, where its page has not been remapped.
+    pub(super) fn why_kept(&self, at: ExecAddr) -> Kept {
+        let changed = self.changed.iter().any(|page| page.contains(&at.get()));
+        if changed { Kept::Changed } else { Kept::Page }
+    }
+
     /// What has happened since this was last asked.
     pub(super) fn news(&mut self) -> Vec<News> {
         let mut news = core::mem::take(&mut self.news);
@@ -181,6 +194,30 @@ impl Region {
         }));
         news
     }
+}
+
+/// Maps the pages over, but for those that differ from their file, which go to `changed`.
+fn map_over(runs: &[Range<usize>], changed: &mut Vec<Range<usize>>) -> Vec<Result<DualMap, MemoryError>> {
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    let pages = match ImagePages::look() {
+        Ok(pages) => pages,
+        Err(refused) => return vec![Err(refused)],
+    };
+    let mut maps = Vec::new();
+    for run in runs {
+        let first = changed.len();
+        changed.extend(pages.changed(run));
+        let mut start = run.start;
+        for page in changed[first..].iter().chain(&[run.end..run.end]) {
+            if start < page.start {
+                maps.push(DualMap::over_image(&pages, ExecAddr::new(start), page.start - start));
+            }
+            start = page.end;
+        }
+    }
+    maps
 }
 
 /// A slot that has not been replaced yet.

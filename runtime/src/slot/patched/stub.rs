@@ -10,6 +10,7 @@
 //!  stub                                                             ------------------------------------------
 //!  ----                                                             owner "hotcall", type 2: distances to the start and
 //!       cell null?   the default's method                           the end of hotcall_calls, and of hotcall_slots
+//!       INSTALLED?   the method of what the slot holds
 //!       else         jmp *cell
 //! ```
 //!
@@ -104,7 +105,7 @@ macro_rules! __stub {
         itself = [$($itself:tt)*],
         erased = [$($erased:tt)*],
         default = [$($default:tt)*],
-        arguments = [$($argument:ident),*],
+        arguments = [$this:ident $(, $argument:ident)*],
         $($signature:tt)*
     ) => {
         #[cfg_attr(not(debug_assertions), inline, target_feature(enable = "widekl"))]
@@ -114,20 +115,32 @@ macro_rules! __stub {
             #[cfg(debug_assertions)]
             if code == $crate::__private::CodeCell::NEVER {
                 // SAFETY: the caller's promises, passed on.
-                let result = unsafe { $($itself)*($($argument),*) };
+                let result = unsafe { $($itself)*($this $(, $argument)*) };
                 // Not the last thing that it does, or this is made a loop.
                 $crate::__private::core::hint::black_box(());
                 return result;
             }
-            if code.is_null() {
+            // One comparison where there is code.
+            if code.addr() <= $crate::__private::CodeCell::INSTALLED.addr() {
+                if !code.is_null() {
+                    if let $crate::__private::Some((installed, code)) =
+                        $crate::__private::installed_of::<$($definition)*>($method)
+                    {
+                        // SAFETY: it is this method's code in the table of what the slot holds.
+                        let code = unsafe { ::core::mem::transmute::<*const (), $($erased)*>(code.as_ptr()) };
+                        // SAFETY: with the instance that the table is of, which the caller's section keeps; the other
+                        // promises are the caller's.
+                        return unsafe { code(installed $(, $argument)*) };
+                    }
+                }
                 // SAFETY: the caller's promise is that of the default's shim, which ignores `this`.
-                return unsafe { $($default)*($($argument),*) };
+                return unsafe { $($default)*($this $(, $argument)*) };
             }
             // SAFETY: what is in the cell is code of this method, for the `this` that was loaded with it, or code that brings
             // its own (invariant 1 of `slot::patched`).
             let code = unsafe { ::core::mem::transmute::<*const (), $($erased)*>(code) };
             // SAFETY: as above; the other promises are the caller's.
-            unsafe { code($($argument),*) }
+            unsafe { code($this $(, $argument)*) }
         }
     };
 }

@@ -5,6 +5,7 @@
 pub(super) mod adopt;
 mod count;
 mod entry;
+mod refused;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +14,16 @@ pub(super) use adopt::Joining;
 
 use super::SlotCore;
 use super::sites::{Found, Images, Kind, Marks};
-use crate::arch::{self, Kept};
+use crate::arch;
 use crate::arena::ExecAddr;
 use crate::error::{Error, MemoryError};
 use crate::installed::Installed;
 use crate::quiesce::linked::Runtime;
 use crate::quiesce::{reclaimer, section};
+use crate::rehearsal;
 use crate::sabotage::{self, Sabotage};
 use crate::slot::commit::{Change, Outcome, Writing};
+use crate::slot::inspect::News;
 use crate::sys::fork;
 use crate::sys::memory::Refusal;
 pub use count::emitted;
@@ -127,6 +130,10 @@ pub(crate) struct Writer {
     /// Slots of libraries that follow none of this program's and are written here all the same, by address: whose they
     /// are. Nothing where there is no such library.
     adopted: Option<HashMap<usize, &'static Runtime>>,
+    /// Why code memory was first refused, and slots do without.
+    refused: Option<String>,
+    /// What is to be told once the lock is free.
+    untold: Vec<News>,
 }
 
 impl Writer {
@@ -138,6 +145,8 @@ impl Writer {
             late: Vec::new(),
             joined: Vec::new(),
             adopted: None,
+            refused: None,
+            untold: Vec::new(),
         }
     }
 
@@ -258,6 +267,7 @@ impl Writer {
     fn plan(&mut self, change: &Change, plan: &mut Plan) -> Result<(), Error> {
         change.slot.check_is_own()?;
         let index = self.register(change.slot);
+        rehearsal::step()?;
         let in_place = self.slots[index].takes_in_place(&change.new);
         plan.in_place.push(in_place);
         plan.barrier |= !in_place || self.slots[index].stage == Stage::Straight;
@@ -266,7 +276,8 @@ impl Writer {
         }
         let thunk = !change.new.table().is_zero_sized();
         for number in 0..self.slots[index].entries.len() {
-            let next = self.next(index, number, &change.new, thunk)?;
+            let next = self.next(index, number, &change.new, thunk);
+            let next = self.or_installed(next, self.slots[index].entries[number].reaches_stubs())?;
             plan.stores.push(Planned { index, number, next });
             self.slots[index].moves = true;
         }
@@ -300,23 +311,23 @@ impl Writer {
     fn through_thunk(&mut self, region: usize, code: ExecAddr, new: &Installed) -> Result<Next, Error> {
         let opened = self.images().regions[region].open();
         let block = opened.heap.emit(arch::THUNK_LEN, |exec| arch::thunk(exec, new.data().addr(), code))?;
-        Ok(Next { target: block.exec(), via: Via::Thunk(block) })
+        Ok(Next { target: Some(block.exec()), via: Via::Thunk(block) })
     }
 
     /// To code that is called with what callers pass. Only calls need it in reach.
     fn straight(&mut self, region: usize, has_calls: bool, code: ExecAddr) -> Result<Next, Error> {
         let opened = self.images().regions[region].open();
         if !has_calls || opened.reaches(code) {
-            return Ok(Next { target: code, via: Via::Direct });
+            return Ok(Next { target: Some(code), via: Via::Direct });
         }
-        let target = opened.acquire_trampoline(code)?;
+        let target = Some(opened.acquire_trampoline(code)?);
         Ok(Next { target, via: Via::Trampoline(code) })
     }
 
     fn release(&mut self, unused: Unused) {
         if let Some(opened) = self.images().regions[unused.region].opened() {
             match unused.via {
-                Via::Direct => {}
+                Via::Direct | Via::Installed => {}
                 Via::Thunk(block) => opened.heap.release(block),
                 Via::Trampoline(target) => opened.release_trampoline(target),
             }
@@ -355,7 +366,8 @@ impl Writer {
             Kind::Call(site) => match self.images().regions[region].open().write_addr(site.at) {
                 Some(write) => Some(Call { site, write }),
                 None => {
-                    self.images().keep(Kept::Page);
+                    let kept = self.images().regions[region].why_kept(site.at);
+                    self.images().keep(kept);
                     return;
                 }
             },
@@ -408,7 +420,7 @@ impl Writer {
     fn straighten(&mut self, index: usize, current: &Installed, unused: &mut Vec<Unused>) -> bool {
         let mut all = true;
         for number in 0..self.slots[index].entries.len() {
-            if !matches!(self.slots[index].entries[number].via, Via::Thunk(_)) {
+            if !matches!(self.slots[index].entries[number].via, Via::Thunk(_) | Via::Installed) {
                 continue;
             }
             match self.next(index, number, current, false) {
@@ -420,7 +432,7 @@ impl Writer {
                         all = false;
                     }
                 }
-                // Without memory for a trampoline the entry keeps its thunk, which is right, if slower.
+                // Without memory for a trampoline the entry keeps what it has, which is right, if slower.
                 Err(_) => all = false,
             }
         }

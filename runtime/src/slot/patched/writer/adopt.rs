@@ -6,9 +6,9 @@
 //! A site that joins led to its stub, and so to a default's code, which ignores `this`. What it is retargeted to may
 //! read it; and where it lies in a library, its callers pass the library's word, which is stored after it. So:
 //!
-//! 1. A site goes through a thunk when it joins, unless what it goes to reads nothing through `this`: code of a type without
+//! 1. A site goes through a thunk when it joins, or through a stub that reads what is installed, unless what it goes to reads nothing through `this`: code of a type without
 //!    bytes, or of a slot that was never replaced ([`SlotCore::default_code`]).
-//! 2. With a thunk there, the slot's stage is at most `Published`.
+//! 2. With either there, the slot's stage is at most `Published`.
 //! 3. A slot that is joined enters its stage anew: what was deferred before is not in time any more. So its sites go
 //!    straight only after a grace period that began after the joining: it waits for the readers of the site's image, each of
 //!    whom has loaded a word that was stored by then.
@@ -102,11 +102,12 @@ impl Writer {
             return self.straight(entry.region, entry.has_calls(), code);
         };
         let code = ExecAddr::new(current.table().method(entry.method).address());
-        if current.table().is_zero_sized() {
+        let next = if current.table().is_zero_sized() {
             self.straight(entry.region, entry.has_calls(), code)
         } else {
             self.through_thunk(entry.region, code, &current)
-        }
+        };
+        self.or_installed(next, entry.reaches_stubs())
     }
 
     /// Nobody has seen what they were to use.
@@ -119,7 +120,7 @@ impl Writer {
     /// Stores that cannot fail. What is to advance a grace period after the `this` words of all callers were stored.
     pub(in super::super) fn join(&mut self, joining: Joining) -> Option<Advance> {
         let Joining { index, entries } = joining;
-        let thunk = entries.iter().any(|(_, next)| matches!(next.via, Via::Thunk(_)));
+        let thunk = entries.iter().any(|(_, next)| matches!(next.via, Via::Thunk(_) | Via::Installed));
         let state = &mut self.slots[index];
         let known = state.entries.len();
         let (new, mut nexts): (Vec<_>, Vec<_>) = entries.into_iter().unzip();

@@ -8,16 +8,11 @@ use crate::arch::{self, Kept};
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::report::{ImageReport, SlotReport};
-use crate::slot::backend::sites::Region;
+use crate::slot::backend::CodeCell;
 use crate::slot::commit::Writing;
-use crate::slot::inspect::{Counts, Emitted, News};
+use crate::slot::inspect::{Account, Counts, Emitted};
 
 impl Writer {
-    /// What has happened to code memory since this was last asked.
-    pub(crate) fn news(&mut self) -> Vec<News> {
-        self.images().regions.iter_mut().flat_map(Region::news).collect()
-    }
-
     pub(crate) fn counts(&mut self) -> Counts {
         let mut counts = Counts { slots: self.slots.len(), in_place: self.in_place, ..Counts::default() };
         for entry in self.slots.iter().flat_map(|state| &state.entries) {
@@ -31,6 +26,7 @@ impl Writer {
                 Kept::NoCall => &mut counts.kept.no_call,
                 Kept::Crosses => &mut counts.kept.crosses,
                 Kept::Page => &mut counts.kept.page,
+                Kept::Changed => &mut counts.kept.changed,
                 Kept::Unwanted => &mut counts.kept.unwanted,
             } += calls;
         }
@@ -47,7 +43,7 @@ impl Writer {
     }
 
     /// What is to be said of each slot that has been replaced, and of each image.
-    pub(crate) fn account(&mut self) -> (Vec<SlotReport>, Vec<ImageReport>) {
+    pub(crate) fn account(&mut self) -> Account {
         let of_slot = |state: &super::SlotState| {
             let entries = || state.entries.iter();
             SlotReport {
@@ -76,7 +72,7 @@ impl Writer {
                 code_bytes_used: heap.bytes_used,
             });
         }
-        (slots, images)
+        Account { slots, images, refused: self.refused().map(str::to_owned) }
     }
 
     /// Everything emitted, as this bookkeeping has it.
@@ -108,7 +104,9 @@ impl Writer {
                 };
                 if let Some(cell) = entry.cell {
                     let (address, length) = (core::ptr::from_ref(cell).addr(), size_of::<usize>());
-                    let target = believed.unwrap_or(0);
+                    let installed = matches!(entry.via, Via::Installed);
+                    let otherwise = if installed { CodeCell::INSTALLED.addr() } else { 0 };
+                    let target = believed.unwrap_or(otherwise);
                     emitted.push(Emitted { kind: "cell", slot, address, length, target, instance: 0 });
                 }
                 for call in entry.calls() {

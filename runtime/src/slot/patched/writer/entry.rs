@@ -16,6 +16,8 @@ pub(super) enum Via {
     Thunk(Block),
     /// Through the trampoline, shared within the region, to this code.
     Trampoline(ExecAddr),
+    /// Through the stub, which reads what the slot holds: there was no memory for a thunk.
+    Installed,
 }
 
 /// A call that the compiler placed.
@@ -47,14 +49,16 @@ pub(super) struct Entry {
     /// memory more than for anything else.
     pub(super) call: Option<Call>,
     pub(super) others: Vec<Call>,
-    /// Nothing before the first replacement: then stubs go to the default, and calls to their stubs.
+    /// Nothing before the first replacement, when stubs go to the default, and while they read what the slot holds: then calls
+    /// go to their stubs.
     pub(super) target: Option<ExecAddr>,
     pub(super) via: Via,
 }
 
 /// Where an entry's sites are to go next.
 pub(super) struct Next {
-    pub(super) target: ExecAddr,
+    /// Nothing with [`Via::Installed`], and only there.
+    pub(super) target: Option<ExecAddr>,
     pub(super) via: Via,
 }
 
@@ -75,6 +79,11 @@ impl Entry {
         }
     }
 
+    /// Whether its calls reach their stubs: one that was behind a pointer may not.
+    pub(super) fn reaches_stubs(&self) -> bool {
+        self.calls().all(|call| arch::call_displacement(call.site, call.site.stub).is_some())
+    }
+
     /// Whether a target must be within reach of the region: a cell goes anywhere.
     pub(super) fn has_calls(&self) -> bool {
         self.call.is_some()
@@ -82,19 +91,23 @@ impl Entry {
 
     /// Stores the entry's target to every site.
     fn store(&mut self, held_off: &HeldOff) {
-        let Some(target) = self.target else { return };
         if let Some(cell) = self.cell {
-            cell.store(Code::new(core::ptr::with_exposed_provenance(target.get())));
+            match self.target {
+                Some(target) => cell.store(Code::new(core::ptr::with_exposed_provenance(target.get()))),
+                None => cell.store_installed(),
+            }
         }
-        self.call.iter_mut().chain(&mut self.others).for_each(|call| call.retarget(target, held_off));
+        for call in self.call.iter_mut().chain(&mut self.others) {
+            call.retarget(self.target.unwrap_or(call.site.stub), held_off);
+        }
     }
 
     /// Retargets every site. What they have stopped using goes to `unused`.
     pub(super) fn retarget(&mut self, next: Next, unused: &mut Vec<Unused>, held_off: &HeldOff) {
-        self.target = Some(next.target);
+        self.target = next.target;
         self.store(held_off);
         let via = core::mem::replace(&mut self.via, next.via);
-        if !matches!(via, Via::Direct) {
+        if !matches!(via, Via::Direct | Via::Installed) {
             unused.push(Unused { region: self.region, via });
         }
     }

@@ -14,12 +14,12 @@ pub use crate::sabotage::{Sabotage, sabotage};
 pub use crate::slot::backend::call_padding;
 pub use crate::slot::backend::{CodeCell, emitted};
 pub use crate::slot::inspect::Emitted;
+#[cfg(patched)]
+pub use crate::slot::installed_of;
 pub use crate::slot::{
     Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open,
     Retarget, SharedAccess, Slot, SlotCore, SoleAccess, Within, cell_of, table_of,
 };
-#[cfg(patched)]
-pub use crate::slot::installed_of;
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{

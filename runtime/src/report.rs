@@ -153,7 +153,10 @@ impl fmt::Display for Report {
             let (used, mapped) = (size(stats.code_bytes_used), size(stats.code_bytes_mapped));
             writeln!(f, "code memory: {used} of {mapped}, with chains and arenas")?;
             if let Some(reason) = refused {
-                writeln!(f, "code memory was refused, and slots are swapped without where they must: {reason}")?;
+                writeln!(
+                    f,
+                    "code memory was refused, and slots are swapped without where they must: {reason}"
+                )?;
             }
         }
         writeln!(

@@ -142,7 +142,8 @@ impl<I: ?Sized + Interface> fmt::Display for WaitError<I> {
             Self::TimedOut(retired) => {
                 write!(
                     f,
-                    "a call or a guard still keeps `{}`; wait again, or drop the retirement",
+                    "`{}` was not free in time: a call or a guard may still keep it, or the destructor of another plugin that was \
+                     replaced takes long; wait again, or drop the retirement",
                     retired.type_name()
                 )
             }

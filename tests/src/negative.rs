@@ -44,17 +44,26 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 7] = [
     ("any-branch", Sabotage::AnyBranch),
 ];
 
+/// Those of where programs run, which one program asks about.
+pub const SETTINGS: [(&str, Sabotage); 2] =
+    [("stale-code", Sabotage::StaleCode), ("maps-over-breakpoints", Sabotage::MapsOverBreakpoints)];
+
 /// Those of slots with a lock.
 pub const LOCKS: [(&str, Sabotage); 2] =
     [("open-lock", Sabotage::OpenLock), ("lock-without-guard", Sabotage::LockWithoutGuard)];
 
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
-#[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
-    let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).find(|(name, _)| *name == wanted)?;
-    // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
-    unsafe { sabotage(*what) };
+    switch_off(&std::env::var(VARIABLE).ok()?)
+}
+
+/// Switches the mechanism of that name off for the rest of this process. Its name, where there is one.
+#[allow(unsafe_code)]
+pub fn switch_off(wanted: &str) -> Option<&'static str> {
+    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&SETTINGS);
+    let (name, what) = all.copied().find(|(name, _)| *name == wanted)?;
+    // SAFETY: none: this process is expected to fail, or to do without; and nothing but the test depends on it.
+    unsafe { sabotage(what) };
     Some(name)
 }
 

@@ -262,10 +262,7 @@ impl Program {
             HEAP.release([block]);
             block = longer?;
             let first = block.exec().get() + start;
-            trampolines
-                .values_mut()
-                .enumerate()
-                .for_each(|(number, at)| *at = first + number * TRAMPOLINE);
+            trampolines.values_mut().enumerate().for_each(|(number, at)| *at = first + number * TRAMPOLINE);
         }
         self.emit(list, block, &trampolines)
     }

@@ -3,7 +3,18 @@
 //! The copy lives in a memfd named after the file, for two reasons. The dynamic linker recognises a file it
 //! has loaded and answers with the library it has: a path built anew and opened again would be the old code.
 //! And a file may change between the look at its header and its loading: a sealed memfd cannot.
+//!
+//! # Its name
+//!
+//! The dynamic linker is given a path that names the descriptor, and keeps it as the library's name: debuggers and profilers
+//! read their symbols from there. So it is one that any process can open, `/proc/PID/fd/N`; the same process in a child, which
+//! has another number there, is what the number was when the library was loaded. And the linker knows a library by its name
+//! first: a program that closes descriptors which are not its own (as one does that becomes a daemon) may give the next copy the
+//! number of the last, and would get the last one's code. So no name is given twice: how many there were before is written into
+//! it, in a way that changes nothing of where it leads (`//` and `/./`, for 0 and 1).
 
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,14 +34,60 @@ const NAME_LIMIT: usize = 249;
 
 /// A sealed copy of a library.
 ///
-/// Invariant: nothing can write to it, and its descriptor stays open as long as this value lives.
+/// Invariant: nothing can write to it, and its descriptor stays open as long as this value lives, unless somebody closes what is
+/// not theirs. Then it is not closed again: the number may be another file's by now.
 #[derive(Debug)]
-pub(crate) struct PrivateCopy(OwnedFd);
+pub(crate) struct PrivateCopy {
+    file: ManuallyDrop<OwnedFd>,
+    /// The device and the inode: which file it is.
+    identity: (u64, u64),
+}
 
 impl PrivateCopy {
-    /// A path that names the copy and, while it is open, nothing else.
-    pub(crate) fn path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    fn new(file: OwnedFd) -> io::Result<Self> {
+        let status = rustix::fs::fstat(&file)?;
+        Ok(Self { file: ManuallyDrop::new(file), identity: (status.st_dev, status.st_ino) })
+    }
+
+    /// A path that names the copy, and has never named another: see the head of this file.
+    ///
+    /// # Errors
+    ///
+    /// That its descriptor is not open any more, or that there is no `/proc`.
+    pub(crate) fn name(&self) -> Result<PathBuf, String> {
+        static NAMES: AtomicU64 = AtomicU64::new(1);
+        if !self.is_open() {
+            return Err("its private copy was closed: something in this program closes descriptors that are not its own; \
+                        load the library before that"
+                .to_owned());
+        }
+        // What this process is called where `/proc` comes from.
+        let process = std::fs::read_link("/proc/self")
+            .map_err(|error| format!("/proc/self could not be read: {error}; mount /proc"))?;
+        let mut number = NAMES.fetch_add(1, Ordering::Relaxed);
+        let mut unique = String::new();
+        while number != 0 {
+            unique.push_str(if number % 2 == 1 { "./" } else { "/" });
+            number /= 2;
+        }
+        let number = self.file.as_raw_fd();
+        Ok(Path::new("/proc").join(process).join(format!("fd/{unique}{number}")))
+    }
+
+    fn is_open(&self) -> bool {
+        rustix::fs::fstat(&*self.file).is_ok_and(|status| (status.st_dev, status.st_ino) == self.identity)
+    }
+}
+
+impl Drop for PrivateCopy {
+    fn drop(&mut self) {
+        if self.is_open() {
+            // SAFETY: dropped nowhere else.
+            #[allow(unsafe_code)]
+            unsafe {
+                ManuallyDrop::drop(&mut self.file);
+            }
+        }
     }
 }
 
@@ -136,7 +193,7 @@ fn copy(path: &Path, bytes: &[u8]) -> io::Result<PrivateCopy> {
     let fd = OwnedFd::from(file);
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&fd, seals)?;
-    Ok(PrivateCopy(fd))
+    PrivateCopy::new(fd)
 }
 
 #[cfg(test)]
@@ -201,11 +258,12 @@ mod tests {
     #[test]
     fn a_copy_is_sealed_and_named() {
         let copy = copy(Path::new("/some/where/libreverb.so"), b"bytes").unwrap();
-        let path = copy.path();
+        let path = copy.name().unwrap();
+        assert_ne!(copy.name().unwrap(), path, "no name is given twice");
         assert_eq!(std::fs::read(&path).unwrap(), b"bytes");
         let name = std::fs::read_link(&path).unwrap();
         assert!(name.to_string_lossy().contains("memfd:libreverb.so"), "{}", name.display());
-        assert!(File::from(copy.0.try_clone().unwrap()).write_all(b"x").is_err());
+        assert!(File::from(copy.file.try_clone().unwrap()).write_all(b"x").is_err());
         let long = "x".repeat(1000);
         super::copy(Path::new(&long), b"").unwrap();
     }

@@ -3,6 +3,7 @@
 
 use core::error::Error;
 use core::mem::ManuallyDrop;
+use std::path::PathBuf;
 
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
@@ -15,10 +16,12 @@ use crate::sabotage::{self, Sabotage};
 ///
 /// Invariants:
 /// 1. `handle` is that of the library loaded from `copy`.
-/// 2. `copy` stays open while the library is loaded, so that no other library gets its name.
+/// 2. `copy` stays open while the library is loaded, and `name` names no other.
 pub(crate) struct Loaded {
     handle: ManuallyDrop<Library>,
     copy: ManuallyDrop<PrivateCopy>,
+    /// What it is called.
+    name: PathBuf,
     remains: Remains,
 }
 
@@ -30,15 +33,19 @@ impl Loaded {
     ///
     /// The library's constructors run. The caller vouches for them.
     pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
+        let name = match copy.name() {
+            Ok(name) => name,
+            Err(reason) => return Err((copy, reason)),
+        };
         // SAFETY: the caller's promise.
-        match unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) } {
+        match unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) } {
             Ok(handle) => {
                 let handle = handle.into_raw();
                 // SAFETY: it has just been loaded.
                 let remains = unsafe { Remains::watch(handle) };
                 // SAFETY: as above.
                 let handle = ManuallyDrop::new(unsafe { Library::from_raw(handle) });
-                Ok(Self { handle, copy: ManuallyDrop::new(copy), remains })
+                Ok(Self { handle, copy: ManuallyDrop::new(copy), name, remains })
             }
             Err(error) => Err((copy, answer(&error))),
         }
@@ -65,12 +72,11 @@ impl Loaded {
         if let Some(reason) = self.remains.reason().filter(|_| !sabotage::is(Sabotage::UnloadAtOnce)) {
             return Err(reason);
         }
-        let path = self.copy.path();
-        let Self { handle, copy, .. } = self;
+        let Self { handle, copy, name, .. } = self;
         let closed = ManuallyDrop::into_inner(handle).close();
         // SAFETY: with NOLOAD nothing is loaded and no constructor runs; a library that is still there was
         // loaded by `load`, and stays as it is.
-        let resident = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
+        let resident = unsafe { Library::open(Some(name), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
         if closed.is_ok() && resident.is_err() {
             drop(ManuallyDrop::into_inner(copy));
             return Ok(());

@@ -138,7 +138,8 @@ impl DualMap {
     pub(super) fn for_self_test() -> Result<Self, MemoryError> {
         let len = page();
         let reserved = Reserved::anywhere(3 * len);
-        let reserved = reserved.map_err(|errno| refused("mmap of a gap", format!("{} bytes", 3 * len), errno))?;
+        let reserved =
+            reserved.map_err(|errno| refused("mmap of a gap", format!("{} bytes", 3 * len), errno))?;
         Self::inside(reserved, len)
     }
 

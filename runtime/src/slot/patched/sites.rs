@@ -157,7 +157,11 @@ impl Region {
                 match mapped {
                     Ok(map) => {
                         let Range { start, end } = map.exec_range();
-                        self.news.push(News::PagesMapped { image: self.name.clone(), start, length: end - start });
+                        self.news.push(News::PagesMapped {
+                            image: self.name.clone(),
+                            start,
+                            length: end - start,
+                        });
                         maps.push(map);
                     }
                     Err(refused) => self.news.push(News::CodeRefused { reason: refused.to_string() }),

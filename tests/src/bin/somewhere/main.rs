@@ -1,0 +1,22 @@
+//! A program for `tests/where_it_runs.rs`: puts itself into a setting that programs run in, does what a user of hotcall does, and
+//! says in one line what it saw. It ends with 0 where everything was right.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod job;
+mod limits;
+mod namespaces;
+mod plugins;
+mod scale;
+mod seccomp;
+mod settings;
+
+fn main() {
+    let name = std::env::args().nth(1).unwrap_or_else(|| "plain".to_owned());
+    match settings::run(&name) {
+        Ok(seen) => println!("{seen}"),
+        Err(wrong) => {
+            eprintln!("{name}: {wrong}");
+            std::process::exit(1);
+        }
+    }
+}

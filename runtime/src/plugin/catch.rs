@@ -103,6 +103,8 @@ unsafe extern "C-unwind" fn frame(
         "add rsp, 8",
         ".cfi_adjust_cfa_offset -8",
         "ret",
+        // Never executed. It keeps the word: gold throws away what only unwind information refers to.
+        ".long .Lhotcall_catch_personality - .",
         ".cfi_endproc",
         ".pushsection .gcc_except_table.hotcall_catch, \"a\", @progbits",
         ".balign 4",
@@ -218,6 +220,8 @@ macro_rules! __caught {
                 ".cfi_adjust_cfa_offset 8",
                 "mov rdi, rax",
                 "call {raise}@PLT",
+                // Never executed: see `frame`.
+                ".long .Lhotcall_caught_personality - .",
                 ".balign 16, 0xcc",
                 ".cfi_endproc",
                 personality = sym $crate::__private::personality_of_caught,

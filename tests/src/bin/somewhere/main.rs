@@ -2,6 +2,7 @@
 //! says in one line what it saw. It ends with 0 where everything was right.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod debugged;
 mod job;
 mod limits;
 mod namespaces;

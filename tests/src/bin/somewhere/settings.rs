@@ -10,7 +10,7 @@ use super::job::{self, FIRST};
 use super::limits::{self, limit};
 use super::namespaces;
 use super::seccomp::{self, Refuse};
-use super::{plugins, scale};
+use super::{debugged, plugins, scale};
 
 type Seen = Result<String, String>;
 
@@ -43,6 +43,8 @@ pub fn run(name: &str) -> Seen {
         "stale-code" => job_in(|| assert!(negative::switch_off("stale-code").is_some())),
         "breakpoint" => breakpoint(),
         "fork" => job::forks().map(|()| job::seen()),
+        "stops" => debugged::stop_by_stop(),
+        "spin" => debugged::spin(),
         "plugin-names" => plugin_names(),
         "closed-descriptors" => closed_descriptors(),
         "closed-before-load" => closed_before_load(),

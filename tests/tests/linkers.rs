@@ -21,8 +21,8 @@ const LINKERS: [(&str, &str, &[&str]); 4] = [
     ("mold", "mold", &["-Wl,--icf=all"]),
 ];
 
-/// What else a program is built with: a linker, and arguments for rustc.
-const WAYS: [(&str, &str, &[&str]); 14] = [
+/// What else a program is built with: a linker, and arguments for rustc. (`sites` has what concerns all crates: LTO, `panic=abort`.)
+const WAYS: [(&str, &str, &[&str]); 13] = [
     ("--gc-sections", "bfd", &["-Clink-arg=-Wl,--gc-sections"]),
     ("-z start-stop-gc", "bfd", &["-Clink-arg=-Wl,-z,start-stop-gc"]),
     ("-z start-stop-gc", "lld", &["-Clink-arg=-Wl,-z,start-stop-gc"]),
@@ -33,7 +33,6 @@ const WAYS: [(&str, &str, &[&str]); 14] = [
     ("static, no PIE", "bfd", &["-Ctarget-feature=+crt-static", "-Crelocation-model=static"]),
     ("stripped", "bfd", &["-Cstrip=symbols"]),
     ("split debug info", "bfd", &["-Cdebuginfo=2", "-Csplit-debuginfo=packed"]),
-    ("panic=abort", "bfd", &["-Cpanic=abort"]),
     ("opt-level s", "bfd", &["-Copt-level=s"]),
     ("opt-level z", "bfd", &["-Copt-level=z"]),
     ("coverage", "bfd", &["-Cinstrument-coverage"]),

@@ -109,6 +109,7 @@ const LIMITS: &[Row] = &[
     row("no key for thread-specific values is left", "no-keys", PATCHED),
     row("stacks of 16 KiB (calls) and 64 KiB (replaces)", "tiny-stack", PATCHED),
     row("a forked child, with threads of its own", "fork", PATCHED),
+    row("a child by `clone`, which runs no handlers", "clone", "calls are patched; the parent's go on"),
 ];
 
 const LIBRARIES: &[Row] = &[

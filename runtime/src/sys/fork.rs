@@ -26,7 +26,7 @@
 //!
 //! # Invariants
 //!
-//! 1. The epoch changes only while the forking thread holds the lock over stores. So it stays for as long as a
+//! 1. The epoch changes only while somebody holds the lock over stores, and before they look at it. So it stays for as long as a
 //!    [`HeldOff`] lives.
 //! 2. Whoever holds the lock over stores waits for nothing, calls nobody, and does not allocate: the allocator may be
 //!    behind a slot, and a handler of its own may keep it locked around the fork. So every fork gets that lock, one
@@ -37,8 +37,13 @@
 //! The handlers do not allocate, and nothing here or in [`Around`] has a destructor in a thread's storage: a thread may
 //! fork while that is being destroyed.
 //!
-//! `vfork` and `posix_spawn` run no handlers and need none: their child only replaces itself. A `clone` by
-//! hand that shares no memory runs none either, and is not supported.
+//! `vfork` and `posix_spawn` run no handlers and need none: their child only replaces itself.
+//!
+//! # `clone` by hand
+//!
+//! One that shares no memory runs no handlers either, and its child is not supported. But it must not write what its parent
+//! executes. So there is a page that the kernel empties in every child ([`Unwiped`]): who is about to store, and finds it empty,
+//! is in such a child, and in a new epoch.
 #![allow(unsafe_code)]
 #![cfg_attr(not(patched), allow(dead_code, reason = "the portable backend writes no code"))]
 
@@ -46,8 +51,8 @@ use core::cell::Cell;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 /// What somebody does around a fork, in the thread that forks. None of it allocates.
 #[derive(Debug)]
@@ -77,6 +82,31 @@ static AROUND: [AtomicPtr<Around>; ORDERS] = [const { AtomicPtr::new(ptr::null_m
 static STORES: Mutex<()> = Mutex::new(());
 /// See the head of this file. Relaxed everywhere: invariant 1.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
+/// A page in which there is a one; in a child, after a fork of whatever kind, there is nothing until it says so again.
+struct Unwiped(OnceLock<&'static AtomicU8>);
+
+static UNWIPED: Unwiped = Unwiped(OnceLock::new());
+
+impl Unwiped {
+    fn make(&self) {
+        let Some(page) = super::pages::pages(1) else { return };
+        // SAFETY: the page is nobody else's. A kernel before 4.14 refuses, and then there is no such page.
+        let refused =
+            unsafe { libc::madvise(page.as_ptr().cast(), rustix::param::page_size(), libc::MADV_WIPEONFORK) };
+        if refused == 0 {
+            // SAFETY: the page stays for ever, and is of zeroes.
+            let byte: &'static AtomicU8 = unsafe { page.cast().as_ref() };
+            byte.store(1, Ordering::Relaxed);
+            let _ = self.0.set(byte);
+        }
+    }
+
+    /// Whether this is the first look in a child.
+    fn is_wiped(&self) -> bool {
+        self.0.get().is_some_and(|byte| byte.swap(1, Ordering::Relaxed) == 0)
+    }
+}
+
 /// How many forks this process is away from the one that was executed. Written before the child has a second thread.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -101,6 +131,7 @@ pub(crate) fn register(around: &'static Around) {
 pub(crate) fn register_handlers() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
+        UNWIPED.make();
         // SAFETY: the three have the signature asked for and live for ever.
         let refused = unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
         if refused != 0 {
@@ -147,6 +178,8 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
+    // It is known here.
+    UNWIPED.is_wiped();
     GENERATION.fetch_add(1, Ordering::Relaxed);
     let_stores_go_on();
     prepared().for_each(|around| (around.child)());
@@ -183,6 +216,10 @@ pub(crate) fn hold_off() -> Option<HeldOff> {
         return None;
     }
     let stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+    if UNWIPED.is_wiped() {
+        // Nobody else stores, and what is looked at from here on is of this epoch (invariant 1).
+        EPOCH.fetch_add(1, Ordering::Relaxed);
+    }
     Some(HeldOff { _stores: stores, not_send: PhantomData })
 }
 

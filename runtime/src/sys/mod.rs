@@ -14,7 +14,7 @@ pub(crate) mod image_pages;
 pub(crate) mod memory;
 #[cfg(patched)]
 pub(crate) mod near;
-#[cfg(asymmetric)]
+#[cfg(target_os = "linux")]
 pub(crate) mod pages;
 #[cfg(patched)]
 mod selftest;

@@ -42,6 +42,7 @@ pub fn run(name: &str) -> Seen {
         // As under an emulator that does not see what is written to code memory.
         "stale-code" => job_in(|| assert!(negative::switch_off("stale-code").is_some())),
         "breakpoint" => breakpoint(),
+        "clone" => clone_by_hand(),
         "fork" => job::forks().map(|()| job::seen()),
         "stops" => debugged::stop_by_stop(),
         "spin" => debugged::spin(),
@@ -111,6 +112,23 @@ fn children(which: libc::__rlimit_resource_t) -> Seen {
     } else {
         job::seen()
     })
+}
+
+/// A child that `clone` makes, of which no handler hears, replaces. Its parent does not see it.
+fn clone_by_hand() -> Seen {
+    job::all(true)?;
+    drop(FIRST.replace(job::Add(1)).map_err(|error| error.to_string())?);
+    hotcall::drain(Duration::from_secs(60)).map_err(|error| error.to_string())?;
+    limits::clone_by_hand(|| {
+        // Whether it can is not promised.
+        let _ = FIRST.replace(job::Times(10)).map(drop);
+        let _ = FIRST.replace(job::Add(7)).map(drop);
+    })
+    .wait()?;
+    match (job::first(3), job::first(0)) {
+        (4, 1) => job::all(true).map(|()| format!("{}; the parent's go on", job::seen())),
+        seen => Err(format!("the parent calls {seen:?}")),
+    }
 }
 
 /// Room for the job's own memory, and for no code memory.

@@ -39,6 +39,7 @@ use super::pages::{PageId, PageRuns};
 use super::slab::{CLASSES, LARGEST, PAGE, Slab, class_of, size_of_class};
 use super::{ExecAddr, WriteAddr};
 use crate::error::MemoryError;
+use crate::sys::jitdump;
 use crate::sys::memory::DualMap;
 
 /// The length of the first chunk. Each next one is twice as long, up to [`LAST_CHUNK`].
@@ -242,6 +243,7 @@ impl CodeHeap {
             }
         };
         let exec = map.exec_range();
+        jitdump::emitted("hotcall_code", &exec);
         let pages = exec.len() / PAGE;
         self.runs.give(PageId { chunk: self.chunks.len() as u32, page: 0 }, pages as u32);
         self.chunks.push(Chunk { map, pages: vec![Page::Free; pages] });

@@ -58,6 +58,7 @@ use crate::installed::Installed;
 use crate::interface::Code;
 use crate::quiesce::section as sections;
 use crate::sys::image::runtime_anchor;
+use crate::sys::jitdump;
 
 /// Code memory for all chains, near the program's own code.
 static HEAP: LazyLock<Arc<SharedHeap>> = LazyLock::new(|| {
@@ -351,6 +352,9 @@ impl Program {
                 name: format!("hotcall_chain_of_{}", self.elements),
             };
             let named: Vec<_> = pieces.iter().map(named).collect();
+            for Named { start, len, name } in &named {
+                jitdump::emitted(name, &(*start..*start + *len));
+            }
             self.listed = Some(Listed::new(&named, frames.section()));
             self.frames = Some(frames);
         }

@@ -198,6 +198,36 @@ pub(crate) fn own_code() -> Option<Range<usize>> {
     code
 }
 
+/// Where the image that has the address was loaded, less what its file says; and its file, empty for the program itself.
+pub(crate) fn origin(address: usize) -> Option<(usize, String)> {
+    let mut origin = None;
+    walk(&mut |info| {
+        if info.dlpi_phdr.is_null() {
+            return true;
+        }
+        let base = info.dlpi_addr as usize;
+        // SAFETY: the dynamic linker describes `dlpi_phnum` headers at `dlpi_phdr`.
+        let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        let has = |header: &libc::Elf64_Phdr| {
+            let start = base.wrapping_add(header.p_vaddr as usize);
+            header.p_type == libc::PT_LOAD && (start..start + header.p_memsz as usize).contains(&address)
+        };
+        if headers.iter().any(has) {
+            origin = Some((base, name_of(info)));
+        }
+        origin.is_none()
+    });
+    origin
+}
+
+fn name_of(info: &libc::dl_phdr_info) -> String {
+    if info.dlpi_name.is_null() {
+        return String::new();
+    }
+    // SAFETY: the dynamic linker gives a C string.
+    unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
+}
+
 /// Calls `visit` with each image until it answers false.
 fn walk(visit: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
     extern "C" fn each(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
@@ -230,12 +260,7 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
             if found.iter().any(|known| core::ptr::eq(known.calls.as_ptr(), calls.as_ptr())) {
                 continue;
             }
-            let name = if info.dlpi_name.is_null() {
-                String::new()
-            } else {
-                // SAFETY: the dynamic linker gives a C string.
-                unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
-            };
+            let name = name_of(info);
             let executable = headers.iter().filter(|header| {
                 header.p_type == libc::PT_LOAD
                     && header.p_flags & libc::PF_X != 0

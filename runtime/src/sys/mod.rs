@@ -11,6 +11,8 @@ pub(crate) mod image;
 #[cfg(patched)]
 pub(crate) mod image_pages;
 #[cfg(patched)]
+pub(crate) mod jitdump;
+#[cfg(patched)]
 pub(crate) mod memory;
 #[cfg(patched)]
 pub(crate) mod near;

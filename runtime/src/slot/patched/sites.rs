@@ -18,6 +18,7 @@ use crate::slot::inspect::News;
 use crate::sys::fork::{self, HeldOff};
 use crate::sys::image::{self, Image, SlotRecord};
 use crate::sys::image_pages::ImagePages;
+use crate::sys::jitdump;
 use crate::sys::memory::{DualMap, Refusal};
 
 const NEVER: u8 = 1;
@@ -167,6 +168,7 @@ impl Region {
                     Err(refused) => self.news.push(News::CodeRefused { reason: refused.to_string() }),
                 }
             }
+            jitdump::mapped_over(&maps.iter().map(DualMap::exec_range).collect::<Vec<_>>());
             let code = self.code.clone();
             Opened { maps, epoch, heap: CodeHeap::new(code.clone()), code, trampolines: HashMap::new() }
         })

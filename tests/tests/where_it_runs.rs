@@ -44,6 +44,7 @@ const SANDBOXES: &[Row] = &[
     row("nothing special", "plain", PATCHED),
     row("`prctl(PR_SET_MDWE)`", "mdwe", PATCHED),
     row("seccomp refuses `membarrier`, from the start", "no-membarrier", PATCHED),
+    row("seccomp refuses `membarrier`, later", "no-membarrier-later", PATCHED),
     row(
         "seccomp refuses `memfd_create`, from the start",
         "no-memfd",

@@ -23,6 +23,7 @@ pub fn run(name: &str) -> Seen {
         "mdwe" if !limits::no_exec_gain() => Err("left out: the kernel has no PR_SET_MDWE".to_owned()),
         "mdwe" => job_in(|| {}),
         "no-membarrier" => job_in(|| refuse(&[libc::SYS_membarrier], libc::EPERM)),
+        "no-membarrier-later" => job_then(|| refuse(&[libc::SYS_membarrier], libc::EPERM)),
         "no-memfd" => job_in(|| refuse(&[libc::SYS_memfd_create], libc::EPERM)),
         "no-memfd-later" => job_then(|| refuse(&[libc::SYS_memfd_create], libc::ENOSYS)),
         "no-seals" => job_in(|| refuse(&[libc::SYS_fcntl], libc::EPERM)),

@@ -136,5 +136,5 @@ fn made(messages: &str, key: &str) -> Option<PathBuf> {
         let named = value.as_str().or_else(|| value.as_array()?.first()?.as_str()).map(PathBuf::from);
         named.filter(|file| key == "executable" || file.extension().is_some_and(|kind| kind == "so"))
     };
-    messages.filter_map(file).last()
+    messages.filter_map(file).next_back()
 }

@@ -9,6 +9,7 @@
 //! | `edit` | many changes that take effect together |
 //! | `emitted` | the list as straight-line direct calls |
 //! | `shape`, `template` | which registers a method needs kept, and the instructions for one element |
+//! | `fill` | those instructions, one element after the other |
 //! | `frames` | unwind information for what is emitted |
 //! | `debugger` | the same for gdb, with names |
 //! | `fork` | what must not be half-done when the process forks |
@@ -30,6 +31,8 @@ mod backend;
 mod backend;
 #[cfg(all(patched, target_env = "gnu"))]
 mod debugger;
+#[cfg(all(patched, target_env = "gnu"))]
+mod fill;
 #[cfg(all(patched, target_env = "gnu"))]
 mod fork;
 #[cfg(all(patched, target_env = "gnu"))]

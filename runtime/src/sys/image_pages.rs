@@ -70,7 +70,7 @@ impl ImagePages {
         if sabotage::is(Sabotage::MapsOverBreakpoints) {
             return Vec::new();
         }
-        if !self.map.as_ref().is_some_and(|map| map.read_exact_at(&mut words, offset).is_ok()) {
+        if self.map.as_ref().is_none_or(|map| map.read_exact_at(&mut words, offset).is_err()) {
             return Vec::new();
         }
         let is_copy = |word: &[u8]| {

@@ -216,7 +216,7 @@ fn map_over(runs: &[Range<usize>], changed: &mut Vec<Range<usize>>) -> Vec<Resul
         let first = changed.len();
         changed.extend(pages.changed(run));
         let mut start = run.start;
-        for page in changed[first..].iter().chain(&[run.end..run.end]) {
+        for page in changed[first..].iter().chain(core::iter::once(&(run.end..run.end))) {
             if start < page.start {
                 maps.push(DualMap::over_image(&pages, ExecAddr::new(start), page.start - start));
             }

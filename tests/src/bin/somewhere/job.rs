@@ -163,11 +163,7 @@ fn handles() -> Found {
 pub fn forks() -> Found {
     drop(FIRST.replace(Add(1)).map_err(said)?);
     forking::fork(|| {
-        let right = FIRST.replace(Times(10)).is_ok()
-            && first(3) == 30
-            && FIRST.restore().is_ok()
-            && all(true).is_ok();
-        right
+        FIRST.replace(Times(10)).is_ok() && first(3) == 30 && FIRST.restore().is_ok() && all(true).is_ok()
     })
     .wait()?;
     equal("the parent's", first(3), 4)?;

@@ -94,14 +94,13 @@ fn children(which: libc::__rlimit_resource_t) -> Seen {
         no_files(which);
         let refused = FIRST.replace(job::Times(10));
         let said = refused.map_err(|error| error.error().to_string());
-        let right = match said {
+        match said {
             // Without patched calls nothing has to be copied.
             Ok(_) => !patched && job::first(3) == 30,
             Err(said) => {
                 patched && said.contains("since a fork") && said.contains("ulimit") && job::first(3) == 4
             }
-        };
-        right
+        }
     })
     .wait()?;
     drop(FIRST.replace(job::Times(2)).map_err(|error| error.to_string())?);

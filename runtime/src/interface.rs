@@ -62,6 +62,9 @@ pub struct Description {
     pub crate_name: &'static str,
     /// The version of that crate.
     pub crate_version: &'static str,
+    /// The oldest version of that crate whose interface this is still compatible with, as `#[dispatch(since = "1.2.0")]` says it;
+    /// empty where nothing is said: then a plugin and its host have the same version.
+    pub since: &'static str,
     /// The types of this crate that the methods name, and a hash of what they are defined by.
     pub definitions: &'static [TypeDefinition],
     /// Values that own memory may pass through the methods, so that one side frees what the other allocated.

@@ -66,6 +66,8 @@ mod error;
 mod forward;
 mod gated;
 mod handover;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub mod inspect;
 mod installed;
 mod instance;
 mod interface;

@@ -164,6 +164,7 @@ pub mod plugin {
     pub use crate::plugin::boundary::{Exported, Host};
     pub use crate::plugin::export::*;
     pub use crate::plugin::header::*;
+    pub use crate::plugin::note::Note;
 }
 
 /// The instance behind a shim's first argument.

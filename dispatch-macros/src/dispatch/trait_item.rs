@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
-use syn::{GenericParam, ItemTrait, Lifetime, TraitItem, TypeParamBound};
+use syn::{GenericParam, ItemTrait, Lifetime, LitStr, TraitItem, TypeParamBound};
 
 use super::method::{self, Around, Kind, Method, Undispatched, Why};
 use super::rewrite::{Associated, associated_parameter};
@@ -51,6 +51,8 @@ pub(crate) struct Trait {
     /// It demands `Send` and not `Sync`: what borrows its implementors from several threads cannot have it.
     pub(crate) is_send_only: bool,
     pub(crate) foreign: Option<Foreign>,
+    /// The version of its crate since which plugins are compatible, as written.
+    pub(crate) since: Option<LitStr>,
     /// The type, declared beside the trait, that has its methods for what calls them. A function slot derefs to its
     /// function, and has none.
     pub(crate) holder: Option<Ident>,
@@ -190,6 +192,7 @@ impl Trait {
         Ok(Self {
             is_send_only: demands(&asked, "Send") && !demands(&asked, "Sync"),
             foreign: None,
+            since: None,
             holder: Some(format_ident!("__hotcall_{}", item.ident, span = Span::mixed_site())),
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
@@ -215,6 +218,11 @@ impl Trait {
     /// The same, for a trait that its crate implements for all types of a kind: another implementation might be in the way.
     pub(crate) fn with_a_blanket(self) -> Self {
         Self { is_closed: true, ..self }
+    }
+
+    /// The same, with what is said of older versions of its crate.
+    pub(crate) fn compatible_since(self, since: Option<LitStr>) -> Self {
+        Self { since, ..self }
     }
 
     /// The same, for the hidden trait of a function slot.

@@ -10,7 +10,7 @@ use super::allocator::{Allocator, Kin};
 use super::boundary::Host;
 use super::compare::{Difference, difference};
 use super::export::{Entry, Outcome, Request};
-use super::header::Header;
+use super::header::{Header, InterfaceRecord};
 use super::platform::{Loaded, PrivateCopy, examine};
 use crate::error::{Error, PluginError};
 use crate::gated::Gated;
@@ -356,6 +356,7 @@ impl Inner {
     /// The one export with this interface and, if one is given, this name.
     fn select<I: ?Sized + Interface>(&self, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
         let host = &I::DESCRIPTION;
+        let ours = InterfaceRecord::of(host);
         let candidates = self.exports.iter().filter(|export| {
             export.interface() == host.name && name.is_none_or(|name| export.name() == name)
         });
@@ -363,7 +364,7 @@ impl Inner {
         let mut differing: Option<(&Export, Difference)> = None;
         for export in candidates {
             // Traits of one name may come from several crates: blame the one from the crate that was meant.
-            match difference(&export.header.interface, host) {
+            match difference(&export.header.interface, &ours) {
                 None => agreed.push(export),
                 Some(found) => {
                     if differing.is_none() || export.header.interface.crate_name == host.crate_name {

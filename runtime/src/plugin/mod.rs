@@ -52,16 +52,17 @@ pub(crate) mod boundary;
     path = "catch_elsewhere.rs"
 )]
 pub(crate) mod catch;
-mod compare;
+pub(crate) mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 pub(crate) mod export;
 #[cfg(target_os = "linux")]
-mod file;
+pub(crate) mod file;
 pub(crate) mod header;
 mod library;
 #[cfg(target_os = "linux")]
 mod load;
+pub(crate) mod note;
 #[cfg(target_os = "linux")]
 mod remains;
 #[cfg(test)]

@@ -19,13 +19,13 @@ use crate::slot::backend::SlotCore;
 #[repr(C)]
 pub(crate) struct CallRecord {
     /// From here to where the call begins.
-    call: i32,
+    pub(crate) call: i32,
     /// From the next word to the stub that it calls.
-    stub: i32,
+    pub(crate) stub: i32,
     /// From the one after to a function that gives the slot, or to the linkage table's entry for it.
-    core: i32,
+    pub(crate) core: i32,
     /// The method's index in its interface.
-    method: u32,
+    pub(crate) method: u32,
 }
 
 impl CallRecord {

@@ -79,7 +79,10 @@ fn version(text: &LitStr) -> syn::Result<LitStr> {
     if numbers.len() == 3 && numbers.iter().all(Result::is_ok) {
         return Ok(text.clone());
     }
-    Err(syn::Error::new_spanned(text, "this is a version of this crate: three numbers, as in `since = \"1.2.0\"`"))
+    Err(syn::Error::new_spanned(
+        text,
+        "this is a version of this crate: three numbers, as in `since = \"1.2.0\"`",
+    ))
 }
 
 fn dispatch(mut item: ItemTrait, blanket: bool, since: Option<LitStr>) -> syn::Result<TokenStream> {

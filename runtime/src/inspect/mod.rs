@@ -1,7 +1,7 @@
 //! What a library or a program says of itself, read from its file: nothing of it runs.
 //!
 //! [`library`] shows what a library exports and for whom it was built; [`program`] what a program was built with, and which
-//! interfaces it knows; [`Program::refuses`] why that program would refuse an export of that library, with the comparison that
+//! interfaces it knows; [`Program::judge`] why that program would refuse an export of that library, with the comparison that
 //! [`Library`](crate::Library) makes before it loads anything. [`sites`] shows a program's slots and calls.
 //!
 //! This is what the tool `hotcall` prints. Any file may be given: what is read is checked, and what is wrong is said.
@@ -12,10 +12,7 @@
 //! let host = inspect::program("target/release/host".as_ref())?;
 //! let library = inspect::library("libreverb.so".as_ref())?;
 //! for export in &library.exports {
-//!     match host.refuses(&library, export) {
-//!         None => println!("{} is accepted", export.name),
-//!         Some(reason) => println!("{} is refused: {reason}", export.name),
-//!     }
+//!     println!("{}: {:?}", export.name, host.judge(&library, export));
 //! }
 //! # Ok::<(), inspect::Unreadable>(())
 //! ```
@@ -29,7 +26,7 @@ mod tests;
 mod unreadable;
 
 pub use library::{Build, Export, Library, library};
-pub use program::{Program, program};
+pub use program::{Program, Verdict, program};
 #[cfg(patched)]
 pub use sites::{Sites, SlotSites, sites};
 pub use unreadable::Unreadable;

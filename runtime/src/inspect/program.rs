@@ -45,7 +45,8 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
         if !section.name().is_ok_and(|name| name.starts_with(note::SECTIONS)) {
             continue;
         }
-        let notes = section.data().map_err(|error| refused(path, format!("its notes are damaged: {error}")))?;
+        let notes =
+            section.data().map_err(|error| refused(path, format!("its notes are damaged: {error}")))?;
         for record in records_of(notes, elf.endianness()) {
             let Some(record) = header::records(record).next().and_then(Result::ok) else {
                 return Err(refused(path, "a note of what it was built with is damaged"));
@@ -61,8 +62,7 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
             known = known.or(Some(build));
         }
     }
-    let known =
-        known.ok_or_else(|| refused(path, "nothing in it says with which hotcall it was built"))?;
+    let known = known.ok_or_else(|| refused(path, "nothing in it says with which hotcall it was built"))?;
     if known.format != header::FORMAT {
         return Err(refused(path, format!("its hotcall is {}, which this tool cannot read", known.hotcall)));
     }
@@ -83,9 +83,7 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
 fn records_of(notes: &[u8], endian: impl Endian) -> Vec<&[u8]> {
     let mut records = Vec::new();
     let mut rest = notes;
-    let word = |bytes: &[u8], at: usize| {
-        Some(endian.read_u32(bytes.get(at..at + 4)?.try_into().ok()?))
-    };
+    let word = |bytes: &[u8], at: usize| Some(endian.read_u32(bytes.get(at..at + 4)?.try_into().ok()?));
     while let (Some(owner_length), Some(length), Some(kind)) = (word(rest, 0), word(rest, 4), word(rest, 8)) {
         let padded = |length: u32| (length as usize).checked_next_multiple_of(4);
         let (Some(owner), Some(padded)) = (padded(owner_length), padded(length)) else { break };
@@ -100,47 +98,77 @@ fn records_of(notes: &[u8], endian: impl Endian) -> Vec<&[u8]> {
     records
 }
 
+/// What a program would make of an export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would be accepted, as far as files tell: what the allocator is, and what the dynamic linker and the constructor say, is
+    /// known when the library is loaded.
+    Accepted,
+    /// It would be refused, in these words.
+    Refused(String),
+    /// Files do not tell, for this reason.
+    Unknown(String),
+}
+
 impl Program {
-    /// Why this program would refuse an export of the library, in the words in which [`Library::open`](crate::Library::open) or
-    /// [`Library::instantiate`](crate::Library::instantiate) would; `None` where it would not, as far as files tell: the
-    /// allocator, and what the dynamic linker and the constructor say, is known when the library is loaded.
+    /// What this program would make of an export of the library, in the words of [`Library::open`](crate::Library::open) and
+    /// [`Library::instantiate`](crate::Library::instantiate).
     #[must_use]
-    pub fn refuses(&self, library: &Library, export: &Export) -> Option<String> {
+    pub fn judge(&self, library: &Library, export: &Export) -> Verdict {
+        match self.refusal(library, export) {
+            Some(error) => Verdict::Refused(error.to_string()),
+            None => self.compare(library, export),
+        }
+    }
+
+    /// Why it would not be opened.
+    fn refusal(&self, library: &Library, export: &Export) -> Option<PluginError> {
+        let path = &library.path;
         if library.architecture != self.architecture {
             let (theirs, ours) = (&library.architecture, &self.architecture);
-            return Some(refused(&library.path, format!("it is for {theirs}, the program for {ours}")).to_string());
+            return Some(refused(path, format!("it is for {theirs}, the program for {ours}")));
         }
         if export.known.build != self.known {
-            return Some(another_build(&library.path, &export.known.build, &self.known).to_string());
+            return Some(another_build(path, &export.known.build, &self.known));
         }
-        if let Some(reason) = &export.unusable {
-            return Some(refused(&library.path, reason.as_str()).to_string());
-        }
-        let theirs = &export.known.header.as_ref()?.interface;
-        let ours = self.records.iter().filter(|known| known.name == theirs.name);
+        export.unusable.as_ref().map(|reason| refused(path, reason.as_str()))
+    }
+
+    /// What it would make of the interface.
+    fn compare(&self, library: &Library, export: &Export) -> Verdict {
+        let Some(header) = &export.known.header else {
+            return Verdict::Unknown("its header is of another format".to_owned());
+        };
+        let theirs = &header.interface;
         let mut found: Option<Difference> = None;
-        let mut any = false;
-        for record in ours {
-            let difference = difference(theirs, record)?;
+        for ours in self.records.iter().filter(|known| known.name == theirs.name) {
+            let Some(difference) = difference(theirs, ours) else { return Verdict::Accepted };
             // Traits of one name may come from several crates: blame the one that was meant.
-            if !any || record.crate_name == theirs.crate_name {
+            if found.is_none() || ours.crate_name == theirs.crate_name {
                 found = Some(difference);
             }
-            any = true;
         }
-        let Some(Difference { library: has, host }) = found else {
-            return Some(if theirs.name.contains('<') {
-                format!("whether it knows `{}` cannot be told: the interface has parameters", theirs.name)
-            } else {
-                format!("it knows no `{}`; it knows `{}`", theirs.name, self.interfaces.join("`, `"))
-            });
-        };
-        let error = PluginError::Interface {
-            path: library.path.clone(),
-            name: theirs.name.clone(),
-            library: has,
-            host,
-        };
-        Some(error.to_string())
+        match found {
+            Some(Difference { library: has, host }) => Verdict::Refused(
+                PluginError::Interface {
+                    path: library.path.clone(),
+                    name: theirs.name.clone(),
+                    library: has,
+                    host,
+                }
+                .to_string(),
+            ),
+            None if theirs.name.contains('<') => Verdict::Unknown(format!(
+                "`{}` has parameters, with which programs do not list it",
+                theirs.name
+            )),
+            None => {
+                let known = match self.interfaces.as_slice() {
+                    [] => "none".to_owned(),
+                    several => format!("`{}`", several.join("`, `")),
+                };
+                Verdict::Refused(format!("the program knows no `{}`: it knows {known}", theirs.name))
+            }
+        }
     }
 }

@@ -73,7 +73,8 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Sites, Unreadable> {
         let of = super::architecture(elf.architecture());
         return Err(refused(path, format!("it is for {of}: calls are patched on x86-64 alone")).into());
     }
-    let (Some(calls), Some(slots)) = (table(path, &elf, "hotcall_calls")?, table(path, &elf, "hotcall_slots")?)
+    let (Some(calls), Some(slots)) =
+        (table(path, &elf, "hotcall_calls")?, table(path, &elf, "hotcall_slots")?)
     else {
         return Err(refused(path, "it has no slots and no calls of slots that could be patched").into());
     };
@@ -92,14 +93,8 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Sites, Unreadable> {
     for core in &cores {
         found.entry(name(*core)).or_default();
     }
-    let mut sites = Sites {
-        path: path.to_owned(),
-        calls: 0,
-        patched: 0,
-        no_call: 0,
-        crosses: 0,
-        slots: Vec::new(),
-    };
+    let mut sites =
+        Sites { path: path.to_owned(), calls: 0, patched: 0, no_call: 0, crosses: 0, slots: Vec::new() };
     for (number, record) in calls.1.chunks_exact(size_of::<CallRecord>()).enumerate() {
         let at = calls.0 + (number * size_of::<CallRecord>()) as u64;
         let Some(call) = Call::read(at, record) else { continue };
@@ -231,10 +226,12 @@ fn names(elf: &File<'_>) -> HashMap<u64, String> {
 /// What `#[slot]` puts before the name of a static, for its definition's.
 const DEFINITION: &str = "__hotcall_slot_";
 
-/// `host::EFFECT`, of `<host::__hotcall_slot_EFFECT as hotcall::slot::Definition>::core`.
+/// `host::EFFECT`, of `host::_::<impl hotcall::slot::Definition for host::__hotcall_slot_EFFECT>::core`, or of
+/// `<host::__hotcall_slot_EFFECT as hotcall::slot::Definition>::core`.
 fn slot_of(function: &str) -> Option<String> {
-    let (definition, rest) = function.strip_prefix('<')?.split_once(" as ")?;
-    rest.ends_with(">::core").then(|| definition.replace(DEFINITION, ""))
+    let implementation = function.strip_suffix(">::core").filter(|name| name.contains("slot::Definition"))?;
+    let mut words = implementation.split([' ', '<']);
+    words.rfind(|word| word.contains(DEFINITION)).map(|definition| definition.replace(DEFINITION, ""))
 }
 
 #[cfg(test)]
@@ -243,8 +240,12 @@ mod tests {
 
     #[test]
     fn a_slot_is_named_by_the_function_that_gives_it() {
-        let function = "<host::audio::__hotcall_slot_EFFECT as hotcall::slot::Definition>::core";
-        assert_eq!(slot_of(function).as_deref(), Some("host::audio::EFFECT"));
+        for function in [
+            "<host::audio::__hotcall_slot_EFFECT as hotcall::slot::Definition>::core",
+            "host::audio::_::<impl hotcall::slot::Definition for host::audio::__hotcall_slot_EFFECT>::core",
+        ] {
+            assert_eq!(slot_of(function).as_deref(), Some("host::audio::EFFECT"));
+        }
         assert_eq!(slot_of("<host::__hotcall_slot_EFFECT as hotcall::slot::Definition>::slot"), None);
         assert_eq!(slot_of("host::__hotcall_slot_EFFECT::default"), None);
     }

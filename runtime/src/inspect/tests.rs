@@ -11,7 +11,7 @@ fn look(bytes: &[u8]) {
     let host = program::of(path, bytes);
     if let (Ok(library), Ok(host)) = (library::of(path, bytes), &host) {
         for export in &library.exports {
-            let _ = host.refuses(&library, export);
+            let _ = host.judge(&library, export);
         }
     }
     #[cfg(patched)]

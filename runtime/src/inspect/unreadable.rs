@@ -26,7 +26,9 @@ impl std::error::Error for Unreadable {}
 impl From<PluginError> for Unreadable {
     fn from(error: PluginError) -> Self {
         match error {
-            PluginError::Read { path, source } => Self { path, reason: format!("it cannot be read: {source}") },
+            PluginError::Read { path, source } => {
+                Self { path, reason: format!("it cannot be read: {source}") }
+            }
             PluginError::NotAPlugin { path, reason } => Self { path, reason },
             // Reading a file ends in no other.
             error => Self { path: PathBuf::new(), reason: error.to_string() },

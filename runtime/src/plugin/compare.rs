@@ -60,8 +60,12 @@ fn version(text: &str) -> Option<[u64; 3]> {
 /// The first name that stands for something else on the other side. What the methods name is the same, so the names are.
 fn definitions(library: &InterfaceRecord, host: &InterfaceRecord) -> Option<Difference> {
     let of = |side: &InterfaceRecord, name: &str, hash: Option<u64>| {
-        let whose =
-            format!("`{}` as {} {} defines it", line(name), line(&side.crate_name), line(&side.crate_version));
+        let whose = format!(
+            "`{}` as {} {} defines it",
+            line(name),
+            line(&side.crate_name),
+            line(&side.crate_version)
+        );
         hash.map_or_else(|| format!("no {whose}"), |hash| format!("{whose} (definition {hash:016x})"))
     };
     let hash = |side: &InterfaceRecord, name: &str| {
@@ -70,7 +74,8 @@ fn definitions(library: &InterfaceRecord, host: &InterfaceRecord) -> Option<Diff
     let mut names = host.definitions.iter().chain(&library.definitions).map(|known| known.0.as_str());
     names.find_map(|name| {
         let (theirs, ours) = (hash(library, name), hash(host, name));
-        (theirs != ours).then(|| Difference { library: of(library, name, theirs), host: of(host, name, ours) })
+        (theirs != ours)
+            .then(|| Difference { library: of(library, name, theirs), host: of(host, name, ours) })
     })
 }
 
@@ -159,7 +164,8 @@ mod tests {
     }
 
     fn sides(library: &InterfaceRecord) -> (String, String) {
-        let Difference { library, host } = difference(library, &InterfaceRecord::of(&OURS)).expect("a difference");
+        let Difference { library, host } =
+            difference(library, &InterfaceRecord::of(&OURS)).expect("a difference");
         (library, host)
     }
 

@@ -103,9 +103,12 @@ pub(crate) fn another_build(path: &Path, library: &Build, host: &Build) -> Plugi
 
 /// The bytes of the records.
 pub(crate) fn section<'data>(path: &Path, elf: &impl Object<'data>) -> Result<&'data [u8], PluginError> {
-    let section = elf
-        .section_by_name(header::SECTION)
-        .ok_or_else(|| refused(path, format!("it has no section `{}`, into which `hotcall::export!` writes", header::SECTION)))?;
+    let section = elf.section_by_name(header::SECTION).ok_or_else(|| {
+        refused(
+            path,
+            format!("it has no section `{}`, into which `hotcall::export!` writes", header::SECTION),
+        )
+    })?;
     section.data().map_err(|error| refused(path, format!("it is cut short or damaged: {error}")))
 }
 

@@ -3,17 +3,14 @@
 use core::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use hotcall::inspect::{self, Build, Export, Library, Program, Unreadable};
+use hotcall::inspect::{self, Build, Export, Library, Program, Unreadable, Verdict};
 use serde_json::{Value, json};
 
 use crate::table::table;
 use crate::{REFUSED, WELL};
 
-/// What a host says of an export: nothing where there is no host.
-type Verdict = Option<Result<(), String>>;
-
-/// One file, with what there is to say of it.
-type Answer = Result<(Library, Vec<Verdict>), Unreadable>;
+/// One file, with what there is to say of each of its exports: of those that are sound nothing, where there is no host.
+type Answer = Result<(Library, Vec<Option<Verdict>>), Unreadable>;
 
 /// What is to be written, and how the tool ends.
 pub(crate) fn run(files: &[PathBuf], host: Option<&Path>, json: bool) -> Result<(String, u8), Unreadable> {
@@ -28,8 +25,8 @@ fn look(file: &Path, host: Option<&Program>) -> Answer {
     let library = inspect::library(file)?;
     let verdict = |export: &Export| {
         host.map_or_else(
-            || export.unusable.clone().map(Err),
-            |host| Some(host.refuses(&library, export).map_or(Ok(()), Err)),
+            || export.unusable.clone().map(Verdict::Refused),
+            |host| Some(host.judge(&library, export)),
         )
     };
     let verdicts = library.exports.iter().map(verdict).collect();
@@ -38,7 +35,7 @@ fn look(file: &Path, host: Option<&Program>) -> Answer {
 
 fn is_well(answer: &Answer) -> bool {
     answer.as_ref().is_ok_and(|(_, verdicts)| {
-        verdicts.iter().all(|verdict| verdict.as_ref().is_none_or(Result::is_ok))
+        verdicts.iter().all(|verdict| !matches!(verdict, Some(Verdict::Refused(_))))
     })
 }
 
@@ -69,7 +66,7 @@ fn as_text(host: Option<&Program>, answers: &[Answer]) -> String {
     text
 }
 
-fn one(library: &Library, verdicts: &[Verdict]) -> String {
+fn one(library: &Library, verdicts: &[Option<Verdict>]) -> String {
     let Library { path, architecture, exports, needs, .. } = library;
     let mut text = format!("{}\n", path.display());
     let mut builds: Vec<_> = exports.iter().map(|export| build(&export.build)).collect();
@@ -83,11 +80,12 @@ fn one(library: &Library, verdicts: &[Verdict]) -> String {
     let judged = verdicts.iter().any(Option::is_some);
     let mut rows = vec![["EXPORT", "INTERFACE", "OF"].map(str::to_owned).to_vec()];
     if judged {
-        rows[0].push("HOST".to_owned());
+        rows[0].push("VERDICT".to_owned());
     }
     for (export, verdict) in exports.iter().zip(verdicts) {
         let Export { name, interface, crate_name, crate_version, since, .. } = export;
-        let shown = |text: &str| if text.is_empty() { "(another format)".to_owned() } else { text.to_owned() };
+        let shown =
+            |text: &str| if text.is_empty() { "(another format)".to_owned() } else { text.to_owned() };
         let mut of = format!("{crate_name} {crate_version}");
         if !since.is_empty() {
             let _ = write!(of, ", compatible since {since}");
@@ -95,14 +93,21 @@ fn one(library: &Library, verdicts: &[Verdict]) -> String {
         let mut row = vec![shown(name), shown(interface), of];
         match verdict {
             _ if !judged => {}
-            None => row.push(String::new()),
-            Some(Ok(())) => row.push("accepted".to_owned()),
-            Some(Err(reason)) => row.push(format!("refused: {reason}")),
+            None => row.push("sound".to_owned()),
+            Some(verdict) => row.push(in_words(verdict)),
         }
         rows.push(row);
     }
     text.push_str(&table(&rows));
     text
+}
+
+fn in_words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted => "accepted".to_owned(),
+        Verdict::Refused(reason) => format!("refused: {reason}"),
+        Verdict::Unknown(reason) => format!("unknown: {reason}"),
+    }
 }
 
 fn as_json(host: Option<&Program>, answers: &[Answer]) -> String {
@@ -127,7 +132,7 @@ fn file_as_json(answer: &Answer) -> Value {
                 "plugin": true,
                 "architecture": library.architecture,
                 "needs": library.needs,
-                "exports": exports.map(|(export, verdict)| export_as_json(export, verdict)).collect::<Vec<_>>(),
+                "exports": exports.map(|(export, verdict)| export_as_json(export, verdict.as_ref())).collect::<Vec<_>>(),
             })
         }
         Err(Unreadable { path, reason, .. }) => {
@@ -141,8 +146,7 @@ fn build_as_json(build: &Build) -> Value {
     json!({ "hotcall": hotcall, "compiler": compiler, "panic": panic, "format": format })
 }
 
-/// `accepted` is null, and there is no reason, where there is no host that would say.
-fn export_as_json(export: &Export, verdict: &Verdict) -> Value {
+fn export_as_json(export: &Export, verdict: Option<&Verdict>) -> Value {
     json!({
         "name": export.name,
         "interface": export.interface,
@@ -152,7 +156,14 @@ fn export_as_json(export: &Export, verdict: &Verdict) -> Value {
         "fingerprint": format!("{:016x}", export.fingerprint),
         "methods": export.methods,
         "build": build_as_json(&export.build),
-        "accepted": verdict.as_ref().map(Result::is_ok),
-        "reason": verdict.as_ref().and_then(|verdict| verdict.as_ref().err()),
+        "verdict": verdict.map(|verdict| match verdict {
+            Verdict::Accepted => "accepted",
+            Verdict::Refused(_) => "refused",
+            Verdict::Unknown(_) => "unknown",
+        }),
+        "reason": verdict.and_then(|verdict| match verdict {
+            Verdict::Accepted => None,
+            Verdict::Refused(reason) | Verdict::Unknown(reason) => Some(reason),
+        }),
     })
 }

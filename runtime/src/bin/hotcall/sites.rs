@@ -43,7 +43,9 @@ pub(crate) fn run(program: &Path, json: bool) -> Result<String, hotcall::inspect
         }
     }
     let mut rows = vec![["SLOT", "CALLS", "PATCHED"].map(str::to_owned).to_vec()];
-    rows.extend(slots.iter().map(|slot| vec![slot.name.clone(), slot.calls.to_string(), slot.patched.to_string()]));
+    rows.extend(
+        slots.iter().map(|slot| vec![slot.name.clone(), slot.calls.to_string(), slot.patched.to_string()]),
+    );
     text.push_str(&table(&rows));
     Ok(text)
 }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::holding::{Holding, holding};
 use crate::slot::commit::Writing;
 use crate::stats::{Stats, stats};
 use crate::{Backend, backend};
@@ -21,6 +22,9 @@ pub struct Report {
     /// Each image (the program, a library) with calls or slots that have been replaced, or the code memory near it. Empty in the
     /// portable backend.
     pub images: Vec<ImageReport>,
+    /// Who holds back what was replaced, at this moment: threads that are inside a call or hold a guard since before it was
+    /// waited for (on Linux), and leases. Empty where nothing is held back.
+    pub holding: Vec<Holding>,
 }
 
 /// What a [`Report`] says of a slot.
@@ -92,7 +96,7 @@ pub fn report() -> Report {
         Ok(mut writer) => writer.account(),
         Err(_) => (Vec::new(), Vec::new()),
     };
-    Report { backend: backend(), stats: stats(), slots, images }
+    Report { backend: backend(), stats: stats(), slots, images, holding: holding() }
 }
 
 /// So many bytes, as a person says it.
@@ -102,7 +106,7 @@ fn size(bytes: usize) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, stats, slots, images } = self;
+        let Self { backend, stats, slots, images, holding } = self;
         writeln!(f, "hotcall, {backend:?} backend")?;
         if *backend == Backend::Patched {
             let kept = stats.kept;
@@ -154,6 +158,10 @@ impl fmt::Display for Report {
             f,
             "instances: {} replaced ({} in place), {} freed; {} grace periods, {} threads",
             stats.retired, stats.in_place, stats.freed, stats.grace_periods, stats.threads
-        )
+        )?;
+        if !holding.is_empty() {
+            writeln!(f, "held back:")?;
+        }
+        holding.iter().try_for_each(|holding| writeln!(f, "  {holding}"))
     }
 }

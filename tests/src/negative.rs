@@ -48,11 +48,15 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 7] = [
 pub const LOCKS: [(&str, Sabotage); 2] =
     [("open-lock", Sabotage::OpenLock), ("lock-without-guard", Sabotage::LockWithoutGuard)];
 
+/// That of leases.
+pub const LEASES: [(&str, Sabotage); 1] = [("leases-hold-nothing", Sabotage::LeasesHoldNothing)];
+
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).find(|(name, _)| *name == wanted)?;
+    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&LEASES);
+    let (name, what) = all.into_iter().find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

@@ -265,6 +265,11 @@ impl Trait {
         self.foreign.is_none() && self.keeps_only(&[Why::Sized, Why::Boxed])
     }
 
+    /// What keeps an implementor of a slot, which nobody has alone, can have the trait.
+    pub(crate) fn leases_have_it(&self) -> bool {
+        self.is_shared() && self.foreign.is_none() && self.keeps_only(&[Why::Sized])
+    }
+
     /// A chain can have the trait; `wanted`: it has rules for it.
     pub(crate) fn chains_have_it(&self, wanted: bool) -> bool {
         self.keeps_only(&[Why::Sized])

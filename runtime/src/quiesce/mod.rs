@@ -56,6 +56,17 @@ pub(crate) fn registered_threads() -> usize {
     0
 }
 
+/// Visits the number of each thread that the grace period which is under way waits for, more than once where it has several
+/// sections. Where there are no records nobody knows them.
+pub(crate) fn for_each_waited_for(visit: &mut dyn FnMut(u32)) {
+    #[cfg(asymmetric)]
+    section::for_each_waited_for(visit);
+    #[cfg(patched)]
+    linked::for_each_waited_for(visit);
+    #[cfg(not(asymmetric))]
+    let _ = visit;
+}
+
 /// Readers, their grace periods and what waits for them, around a fork: after the gate is closed.
 #[cfg(target_os = "linux")]
 static AROUND_FORK: crate::sys::fork::Around =

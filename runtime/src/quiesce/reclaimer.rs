@@ -11,6 +11,9 @@
 //! What is deferred is run behind the gate of [`crate::gated`], so that a fork finds it in the queue or done. The user's
 //! instances are dropped outside, in the order in which they were replaced.
 //!
+//! What is leased when its grace period has ended is *held*: listed, so that [`crate::report()`] can name it, until the last
+//! lease lets it go.
+//!
 //! The allocator may itself be behind a slot, and replace what it finds there from inside an allocation. So nothing is allocated
 //! or freed, and no thread is started, while the queue's lock is held: what is added to it is made before, what is
 //! taken from it is freed after.
@@ -18,7 +21,9 @@
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Waker;
 use std::collections::LinkedList;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +66,12 @@ struct Queue {
     due: LinkedList<Deferred>,
     /// Past their grace period, and nothing leads to them: to be drained in this order.
     past: LinkedList<std::vec::IntoIter<Arc<Installed>>>,
+    /// Past their grace period, and leased.
+    held: LinkedList<Held>,
+    /// How many were held so far.
+    held_so_far: u64,
+    /// Since when the grace period that is under way lasts.
+    waiting_since: Option<Instant>,
     /// Somebody waits: do not gather.
     urgent: bool,
     running: bool,
@@ -70,11 +81,21 @@ struct Queue {
     waiters: usize,
 }
 
+/// An instance that leases hold back.
+pub(crate) struct Held {
+    pub(crate) installed: Arc<Installed>,
+    pub(crate) since: Instant,
+    number: u64,
+}
+
 static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     deferred: LinkedList::new(),
     waiting: LinkedList::new(),
     due: LinkedList::new(),
     past: LinkedList::new(),
+    held: LinkedList::new(),
+    held_so_far: 0,
+    waiting_since: None,
     urgent: false,
     running: false,
     idle: false,
@@ -122,9 +143,19 @@ fn push(deferred: Deferred) {
 /// Asks for grace periods now rather than soon, and waits until `done`, which some deferred work brings about. Whether
 /// it did before `deadline`.
 pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+    wait_until_queue(|_| done(), deadline)
+}
+
+/// Waits until what is held at the call has been let go. Whether it was before `deadline`.
+pub(crate) fn wait_for_leases(deadline: Option<Instant>) -> bool {
+    let so_far = lock(&QUEUE).held_so_far;
+    wait_until_queue(|queue| queue.held.iter().all(|held| held.number >= so_far), deadline)
+}
+
+fn wait_until_queue(done: impl Fn(&Queue) -> bool, deadline: Option<Instant>) -> bool {
     let mut queue = lock(&QUEUE);
     let mut retry = None;
-    while !done() {
+    while !done(&queue) {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return false;
@@ -157,14 +188,27 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
 /// Asks for a grace period now rather than soon.
 #[cfg(patched)]
 pub(crate) fn hurry() {
+    let _ = hurry_here();
+}
+
+/// The same, of whichever copy of hotcall has what the caller waits for. Where its thread cannot be started, nobody will wake the
+/// caller.
+pub(crate) fn hurry_everywhere() -> Result<(), ()> {
+    #[cfg(patched)]
+    super::linked::hurry_host();
+    hurry_here()
+}
+
+fn hurry_here() -> Result<(), ()> {
     let mut queue = lock(&QUEUE);
     queue.urgent = true;
     let start = is_to_be_started(&mut queue);
     drop(queue);
     WORK.notify_one();
-    if start {
-        report(start_reclaimer());
-    }
+    let failed = if start { start_reclaimer() } else { None };
+    let outcome = failed.is_none().then_some(()).ok_or(());
+    report(failed);
+    outcome
 }
 
 /// Whether the caller is to start the reclaimer, once it has given the lock back: there is none, and nobody else will.
@@ -217,6 +261,7 @@ fn run() -> ! {
         {
             let mut queue = lock(&QUEUE);
             let mut past = core::mem::take(&mut queue.waiting);
+            queue.waiting_since = None;
             queue.due.append(&mut past);
         }
         while run_next() {}
@@ -260,9 +305,89 @@ fn run_next() -> bool {
     true
 }
 
+/// Whether there are leases of it: then the last of them lets it go, and until then it is listed.
+fn hold(one: &Arc<Installed>) -> bool {
+    if one.leases() == 0 || sabotage::is(Sabotage::LeasesHoldNothing) {
+        return false;
+    }
+    let held = Held { installed: Arc::clone(one), since: Instant::now(), number: 0 };
+    let mut held = LinkedList::from([held]);
+    {
+        let mut queue = lock(&QUEUE);
+        held.iter_mut().for_each(|held| held.number = queue.held_so_far);
+        queue.held_so_far += 1;
+        queue.held.append(&mut held);
+    }
+    if one.settle_leases(let_go) {
+        return true;
+    }
+    // The last of them went meanwhile.
+    drop(unlist(Arc::as_ptr(one)));
+    false
+}
+
+/// Takes one out of the list of those that are held. To be dropped without the queue's lock.
+fn unlist(one: *const Installed) -> LinkedList<Held> {
+    let mut queue = lock(&QUEUE);
+    let is_it = |held: &Held| core::ptr::eq(Arc::as_ptr(&held.installed), one);
+    let Some(at) = queue.held.iter().position(is_it) else { return LinkedList::new() };
+    let mut found = queue.held.split_off(at);
+    let mut rest = found.split_off(1);
+    queue.held.append(&mut rest);
+    found
+}
+
+/// The last lease of what is held was given back: it is dropped here, where nobody will ask for it.
+fn let_go(one: *const Installed) {
+    let (mut instance, mut waker) = (None, None);
+    {
+        let _no_fork = gated::pass();
+        for held in unlist(one) {
+            (instance, waker) = held.installed.drain();
+        }
+        if lock(&QUEUE).waiters != 0 {
+            DONE.notify_all();
+        }
+    }
+    // The user's code, which finds nothing locked.
+    waker.into_iter().for_each(wake);
+    instance.into_iter().for_each(drop_drained);
+}
+
+/// Tells somebody that what he waits for has drained. It is the user's code: its panic goes no further.
+fn wake(waker: Waker) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        tracing::error!(target: "hotcall", "a waker panicked");
+        core::mem::forget(payload);
+    }
+}
+
+/// What is held, for a report: how long each is.
+pub(crate) fn for_each_held(mut visit: impl FnMut(&Installed, Duration)) {
+    // What is visited is copied before: the visitor allocates.
+    let mut held: Vec<(Arc<Installed>, Instant)> = Vec::new();
+    loop {
+        let queue = lock(&QUEUE);
+        if held.capacity() >= queue.held.len() {
+            held.extend(queue.held.iter().map(|held| (Arc::clone(&held.installed), held.since)));
+            break;
+        }
+        let wanted = queue.held.len() + 4;
+        drop(queue);
+        held.reserve(wanted);
+    }
+    held.iter().for_each(|(installed, since)| visit(installed, since.elapsed()));
+}
+
+/// How long the grace period that is under way has lasted, and how many are waiting for its end.
+pub(crate) fn grace_period_lasts() -> Option<Duration> {
+    lock(&QUEUE).waiting_since.map(|since| since.elapsed())
+}
+
 /// Drains until one is to be dropped, and drops that: those before it are dropped by then. Whether there was any.
 fn drain_next() -> bool {
     let mut instance = None;
+    let mut wakers = Vec::new();
     {
         let _no_fork = gated::pass();
         let mut next = {
@@ -273,7 +398,12 @@ fn drain_next() -> bool {
         };
         let Some(some) = next.front_mut() else { return false };
         for one in some.by_ref().take(TOGETHER) {
-            instance = one.drain();
+            if hold(&one) {
+                continue;
+            }
+            let waker;
+            (instance, waker) = one.drain();
+            wakers.extend(waker);
             if instance.is_some() {
                 break;
             }
@@ -288,6 +418,7 @@ fn drain_next() -> bool {
         }
     }
     // The user's code, which finds nothing locked.
+    wakers.into_iter().for_each(wake);
     if let Some(instance) = instance {
         drop_drained(instance);
     }
@@ -312,6 +443,7 @@ fn wait_for_work() {
     }
     queue.urgent = false;
     queue.waiting = core::mem::take(&mut queue.deferred);
+    queue.waiting_since = Some(Instant::now());
 }
 
 thread_local! {
@@ -336,6 +468,7 @@ pub(crate) fn after_fork_in_child() {
     queue.waiting.append(&mut queue.deferred);
     queue.due.append(&mut queue.waiting);
     queue.deferred.append(&mut queue.due);
+    queue.waiting_since = None;
     queue.running = false;
     queue.idle = false;
     queue.waiters = 0;

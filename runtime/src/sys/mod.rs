@@ -21,3 +21,13 @@ pub(crate) mod symbol;
 pub(crate) mod thread;
 #[cfg(asymmetric)]
 mod tour;
+
+/// What a thread of this process is called; empty where nobody knows.
+pub(crate) fn name_of_thread(number: u32) -> String {
+    let name = if cfg!(target_os = "linux") {
+        std::fs::read_to_string(format!("/proc/self/task/{number}/comm")).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    name.trim_end().to_owned()
+}

@@ -222,6 +222,52 @@ impl<I: ?Sized> From<ReplaceError<I>> for Error {
     }
 }
 
+/// Why [`Slot::try_replace_with`](crate::Slot::try_replace_with) replaced nothing. The slot is as it was.
+///
+/// Where what made the new implementor answers an [`Error`], or what turns into one, this does with `?`.
+pub enum TryReplaceError<I: ?Sized, E> {
+    /// What was to make the new implementor answered this.
+    Make(E),
+    /// It was made, or was not asked for, and the replacement was refused.
+    Replace(ReplaceError<I>),
+}
+
+impl<I: ?Sized, E: fmt::Debug> fmt::Debug for TryReplaceError<I, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Make(error) => f.debug_tuple("Make").field(error).finish(),
+            Self::Replace(error) => f.debug_tuple("Replace").field(error).finish(),
+        }
+    }
+}
+
+impl<I: ?Sized, E: fmt::Display> fmt::Display for TryReplaceError<I, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Make(error) => error.fmt(f),
+            Self::Replace(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<I: ?Sized, E: std::error::Error + 'static> std::error::Error for TryReplaceError<I, E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Make(error) => Some(error),
+            Self::Replace(error) => Some(&error.error),
+        }
+    }
+}
+
+impl<I: ?Sized, E: Into<Error>> From<TryReplaceError<I, E>> for Error {
+    fn from(error: TryReplaceError<I, E>) -> Self {
+        match error {
+            TryReplaceError::Make(error) => error.into(),
+            TryReplaceError::Replace(error) => error.error,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

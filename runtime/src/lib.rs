@@ -34,7 +34,7 @@
 //!
 //! | you want to | see |
 //! |---|---|
-//! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::restore`] |
+//! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::try_replace_with`], [`Slot::restore`] |
 //! | swap several together | [`batch`] |
 //! | hoist protection out of a loop | [`pin`], [`Slot::bind`] |
 //! | call one instance several times | [`Slot::get`] |
@@ -104,7 +104,7 @@ pub use drain::{DrainError, drain};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
-pub use error::{Error, MemoryError, PluginError, ReplaceError};
+pub use error::{Error, MemoryError, PluginError, ReplaceError, TryReplaceError};
 pub use holding::{Holder, Holding};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;

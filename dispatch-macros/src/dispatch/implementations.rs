@@ -11,7 +11,7 @@ use super::trait_item::Trait;
 
 /// Names of a slot's own methods: a trait's method of such a name is the trait's when it is called on the slot, also where
 /// the trait is not in scope.
-const OF_SLOTS: [&str; 22] = [
+const OF_SLOTS: [&str; 23] = [
     "bind",
     "borrow",
     "clear",
@@ -33,6 +33,7 @@ const OF_SLOTS: [&str; 22] = [
     "target",
     "try_lock",
     "try_read",
+    "try_replace_with",
     "write",
 ];
 

@@ -23,20 +23,16 @@ use std::sync::Arc;
 use crossbeam_epoch::{self as epoch, Atomic, Owned};
 
 use super::{reclaimer, section};
-use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::plugin::{Allocator, Kin};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::SlotCore;
 use crate::slot::backend::{Linked, Refused};
-use crate::slot::commit::{self, Change, Outcome};
+use crate::slot::commit::{self, Change, Made, Outcome};
 
 /// What a slot is to hold, made of what it holds.
-pub(crate) type Make<'a> = &'a mut dyn FnMut(&Arc<Installed>) -> RawInstance;
-
-/// What a commit of [`Make`] gives.
-pub(crate) type Made = Result<Arc<Installed>, (Error, Option<RawInstance>)>;
+pub(crate) type Make<'a> = &'a mut dyn FnMut(&Arc<Installed>) -> Option<RawInstance>;
 
 /// How another copy of hotcall reaches this one.
 #[doc(hidden)]

@@ -249,6 +249,7 @@ impl Drop for Installed {
 
 /// Drops what nobody will ask for. Its destructor is the user's code, and may panic: others are still to be dropped.
 pub(crate) fn drop_drained(instance: RawInstance) {
+    // It may be the last that keeps its library.
     let plugin = instance.table().type_name();
     let outcome = catch_unwind(AssertUnwindSafe(|| drop(instance)));
     FREED.fetch_add(1, Ordering::Relaxed);

@@ -78,6 +78,7 @@ mod leases;
 mod lock;
 mod passing;
 mod patched;
+mod plain;
 mod plugin;
 mod primitive;
 mod quiesce;

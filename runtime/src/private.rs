@@ -5,6 +5,7 @@ pub use crate::interface::{
     Code, Description, Exclusive, Implements, Interface, Method, Shared, Stubs, Table, TypeDefinition,
 };
 pub use crate::lease::Lease;
+pub use crate::plain::{Asked, Otherwise};
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::{Handle as PatchedHandle, Patched};
 #[cfg(feature = "negative-controls")]

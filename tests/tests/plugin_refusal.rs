@@ -231,22 +231,31 @@ fn instances_keep_their_library() {
         path
     };
 
+    // Of an interface of which nobody knows what it hands out: it has a parameter.
     let library = open(&copy("libstaying.so")).unwrap();
     assert_eq!(mappings("libstaying.so"), 0, "opening does not load");
-    let probe = library.instantiate::<dyn Probe>("").unwrap();
+    let stage = library.instantiate::<dyn Stage<u64>>("").unwrap();
     drop(library);
-    assert_eq!(probe.count(), 1);
-    drop(probe);
-    assert_ne!(mappings("libstaying.so"), 0, "a library stays unless it is told to go");
+    assert_eq!(stage.size(&7), 8);
+    drop(stage);
+    assert_ne!(mappings("libstaying.so"), 0, "what may have handed something out stays unless it is told to go");
 
+    let library = open(&copy("libtold.so")).unwrap();
+    let stage = library.instantiate::<dyn Stage<u64>>("").unwrap();
+    // SAFETY: it gives numbers, and starts no threads.
+    unsafe { library.unload_when_drained() };
+    drop((library, stage));
+    assert!(cfg!(not(target_env = "gnu")) || mappings("libtold.so") == 0, "it goes when it is told to");
+
+    // Numbers only: nothing of it can have been handed out, but the type's name.
     let library = open(&copy("libgoing.so")).unwrap();
     let probe = library.instantiate::<dyn Probe>("").unwrap();
-    // SAFETY: a counter of numbers, without threads.
-    unsafe { library.unload_when_drained() };
     drop(library);
     assert_ne!(mappings("libgoing.so"), 0);
     assert_eq!(probe.count(), 1);
+    let name = probe.type_name();
     drop(probe);
+    assert!(name.ends_with("Counter"), "{name}");
     if cfg!(target_env = "gnu") {
         assert_eq!(mappings("libgoing.so"), 0, "it goes with its last instance");
     }

@@ -47,7 +47,7 @@ impl Context<'_> {
             }
         });
         let definitions = self.definitions();
-        let shares_memory = self.shares_memory();
+        let (shares_memory, leaves_nothing) = (self.shares_memory(), self.leaves_nothing());
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor, #rt::Behind> as *const ()))
@@ -108,6 +108,7 @@ impl Context<'_> {
                     since: #since,
                     definitions: &[#(#definitions),*],
                     shares_memory: #shares_memory,
+                    leaves_nothing: #leaves_nothing,
                     methods: &[#(#description),*],
                 };
                 const EXCLUSIVE: bool = #is_exclusive;

@@ -30,6 +30,8 @@ pub(crate) struct Trait {
     pub(crate) supertraits: Vec<TypeParamBound>,
     /// What holds an implementor has all of them.
     pub(crate) knows_supertraits: bool,
+    /// All that it asks of its implementors, but lifetimes.
+    pub(crate) asked: Vec<TypeParamBound>,
     /// `Debug` is one of them.
     pub(crate) is_debug: bool,
     /// It has something that no type but an implementor can have.
@@ -200,6 +202,7 @@ impl Trait {
             knows_supertraits: supertraits.iter().all(|bound| is_named(bound, &KNOWN)),
             is_debug: asked.iter().any(|bound| is_named(bound, &["Debug", "Error"])),
             supertraits,
+            asked: asked.into_iter().filter(|bound| !is_lifetime(bound)).collect(),
             is_closed,
             is_exclusive,
             methods,
@@ -413,6 +416,8 @@ impl<'ast> syn::visit::Visit<'ast> for Projections {
 const EVERYWHERE: [&str; 4] = ["Send", "Sync", "Any", "Sized"];
 /// Supertraits that everything has which holds an implementor.
 const KNOWN: [&str; 7] = ["Debug", "Display", "Error", "Unpin", "UnwindSafe", "RefUnwindSafe", "Freeze"];
+/// Supertraits without methods, if they are what their names say.
+pub(super) const MARKERS: [&str; 5] = ["Send", "Sync", "Unpin", "UnwindSafe", "RefUnwindSafe"];
 /// Supertraits with methods that take `&mut self`.
 const EXCLUSIVE: [&str; 15] = [
     "FnMut",
@@ -432,7 +437,7 @@ const EXCLUSIVE: [&str; 15] = [
     "BufMut",
 ];
 
-fn is_named(bound: &TypeParamBound, names: &[&str]) -> bool {
+pub(super) fn is_named(bound: &TypeParamBound, names: &[&str]) -> bool {
     matches!(bound, TypeParamBound::Trait(bound)
         if bound.path.segments.last().is_some_and(|last| names.iter().any(|name| last.ident == name)))
 }

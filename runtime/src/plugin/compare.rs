@@ -153,6 +153,7 @@ mod tests {
         since: "",
         definitions: &[TypeDefinition { name: "Mode", hash: 7 }],
         shares_memory: false,
+        leaves_nothing: false,
         methods: &[
             Method { name: "process", signature: "process(&self, x: f32) -> f32", layout: &[(4, 4), (4, 4)] },
             Method { name: "reset", signature: "reset(&self)", layout: &[(0, 1)] },

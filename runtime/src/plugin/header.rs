@@ -87,6 +87,7 @@ pub(super) const OF_THIS_BUILD: Record = Record::known(&Description {
     since: "",
     definitions: &[],
     shares_memory: false,
+    leaves_nothing: false,
     methods: &[],
 });
 
@@ -491,6 +492,7 @@ mod tests {
         since: "1.1.0",
         definitions: &[TypeDefinition { name: "Mode", hash: 7 }],
         shares_memory: true,
+        leaves_nothing: false,
         methods: &[
             Method { name: "process", signature: "process(&self, x: f32) -> f32", layout: &[(4, 4), (4, 4)] },
             Method { name: "name", signature: "name(&self) -> String", layout: &[(24, 8)] },

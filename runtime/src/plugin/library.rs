@@ -97,6 +97,8 @@ struct Inner {
     loading: Gated<Loading>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
+    /// It has made an instance of an interface of which something may be left.
+    leaves: AtomicBool,
     /// Slots of it follow the program's: it stays.
     linked: AtomicBool,
 }
@@ -203,6 +205,7 @@ impl Library {
                 loading: Gated::new(Loading::Copy(copy)),
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
+                leaves: AtomicBool::new(false),
                 linked: AtomicBool::new(false),
             }),
         })
@@ -300,6 +303,10 @@ impl Library {
         let outcome = unsafe { entry(&request) };
         let reason = match outcome {
             Outcome::Made(fresh) => {
+                if !I::DESCRIPTION.leaves_nothing || !fresh.is_of_one_allocator() {
+                    // Partner: `Inner::drop`. As in `unload_when_drained`.
+                    self.inner.leaves.store(true, Ordering::Relaxed);
+                }
                 let (data, table) = fresh.into_parts();
                 let keeper: Keeper = self.inner.clone();
                 // SAFETY: `Fresh` promises what `data` and `table` are; `inner` keeps the library.
@@ -460,8 +467,8 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Partner: `Library::unload_when_drained`.
-        let unload = *self.unload.get_mut();
+        // Partners: `Library::unload_when_drained`, and `make`.
+        let unload = *self.unload.get_mut() || !*self.leaves.get_mut();
         if unload && *self.linked.get_mut() {
             let reason = "its slots follow the program's";
             tracing::warn!(target: TARGET, path = %self.path.display(), reason, "plugin kept mapped");
@@ -470,7 +477,8 @@ impl Drop for Inner {
         if let Some(loaded) = self.loaded.take().filter(|_| unload) {
             let path = self.path.display();
             // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of
-            // `unload_when_drained`.
+            // `unload_when_drained`; or the interfaces of all instances are such that nothing of the library was handed out
+            // (`plain`), and what its code told the system `unload` knows of.
             match unsafe { loaded.unload() } {
                 Ok(()) => tracing::info!(target: TARGET, %path, "plugin unloaded"),
                 Err(reason) => tracing::warn!(target: TARGET, %path, reason, "plugin kept mapped"),

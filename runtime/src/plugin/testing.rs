@@ -22,6 +22,7 @@ unsafe impl Interface for dyn Probe {
         since: "",
         definitions: &[],
         shares_memory: false,
+        leaves_nothing: false,
         methods: &[Method { name: "get", signature: "get(&self) -> u32", layout: &[(4, 4)] }],
     };
     const EXCLUSIVE: bool = false;

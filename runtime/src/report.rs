@@ -45,7 +45,7 @@ pub struct SlotReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ImageReport {
-    /// Its file; `None` for the program itself.
+    /// Its file, as it was opened; `None` for the program itself.
     pub file: Option<String>,
     /// Its calls that are patched.
     pub calls: usize,
@@ -57,6 +57,18 @@ pub struct ImageReport {
     pub code_bytes_mapped: usize,
     /// Code memory in use there, in bytes.
     pub code_bytes_used: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl ImageReport {
+    /// A library's copy by the name of the file that was opened.
+    fn as_opened(mut self) -> Self {
+        let opened = self.file.as_ref().and_then(|file| crate::plugin::opened::file_of(file.as_ref()));
+        if let Some(opened) = opened {
+            self.file = Some(opened.to_string_lossy().into_owned());
+        }
+        self
+    }
 }
 
 /// A readable account of slots, calls and code memory.
@@ -96,6 +108,8 @@ pub fn report() -> Report {
         Ok(mut writer) => writer.account(),
         Err(_) => (Vec::new(), Vec::new()),
     };
+    #[cfg(target_os = "linux")]
+    let images = images.into_iter().map(ImageReport::as_opened).collect();
     Report { backend: backend(), stats: stats(), slots, images, holding: holding() }
 }
 

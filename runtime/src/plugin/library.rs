@@ -414,7 +414,7 @@ impl Inner {
         let loaded = match core::mem::replace(&mut *loading, Loading::Begun) {
             Loading::Copy(copy) => {
                 // SAFETY: the promise of `Library::open`.
-                let load = || unsafe { Loaded::load(copy) };
+                let load = || unsafe { Loaded::load(copy, &self.path) };
                 near_the_program(load).map_err(|(copy, reason)| {
                     *loading = Loading::Copy(copy);
                     reason

@@ -3,11 +3,13 @@
 
 use core::error::Error;
 use core::mem::ManuallyDrop;
+use std::path::Path;
 
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use super::export::Entry;
 use super::file::PrivateCopy;
+use super::opened;
 use super::remains::Remains;
 use crate::sabotage::{self, Sabotage};
 
@@ -23,17 +25,18 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Loads `copy`, or gives it back with what the dynamic linker said. What the library needs is bound at
+    /// Loads `copy`, of `file`, or gives it back with what the dynamic linker said. What the library needs is bound at
     /// once: a missing symbol is an error here, not a crash later.
     ///
     /// # Safety
     ///
     /// The library's constructors run. The caller vouches for them.
-    pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
+    pub(crate) unsafe fn load(copy: PrivateCopy, file: &Path) -> Result<Self, (PrivateCopy, String)> {
         // SAFETY: the caller's promise.
         match unsafe { Library::open(Some(copy.path()), RTLD_NOW | RTLD_LOCAL) } {
             Ok(handle) => {
                 let handle = handle.into_raw();
+                opened::add(copy.path(), file.to_owned());
                 // SAFETY: it has just been loaded.
                 let remains = unsafe { Remains::watch(handle) };
                 // SAFETY: as above.
@@ -72,6 +75,7 @@ impl Loaded {
         // loaded by `load`, and stays as it is.
         let resident = unsafe { Library::open(Some(path), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
         if closed.is_ok() && resident.is_err() {
+            opened::remove(&copy.path());
             drop(ManuallyDrop::into_inner(copy));
             return Ok(());
         }

@@ -140,6 +140,18 @@ pub enum PluginError {
         /// What this program was built against.
         host: String,
     },
+    /// The library has slots of this program's, and calls its own instead: slots of the two are one only where both are built for
+    /// patching.
+    Slots {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The slots that both have.
+        slots: Vec<String>,
+        /// How the library calls slots: `patched` or `portable`.
+        library: String,
+        /// How this program does.
+        host: String,
+    },
     /// The library and this program have different global allocators, and values that own memory pass between them: what one
     /// allocates, the other would free.
     Allocator {
@@ -360,6 +372,14 @@ impl fmt::Display for PluginError {
                 "{} was built against another `{name}`: the library has {library}, this program has {host}; rebuild \
                  the library",
                 path.display()
+            ),
+            Self::Slots { path, slots, library, host } => write!(
+                f,
+                "{} calls slots of this program, `{}`, which would be its own: the library has the {library} backend, this \
+                 program the {host} one, and slots of two are one only where both are patched; build both on Linux x86-64 \
+                 without `--cfg hotcall_portable`, or hand the plugin what it is to call",
+                path.display(),
+                slots.join("`, `")
             ),
             Self::Allocator { path, interface, library, host } => write!(
                 f,

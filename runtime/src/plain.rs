@@ -101,7 +101,9 @@ mod tests {
         assert!(Asked::<[[u8; 3]]>::IS_PLAIN && Asked::<Result<(), String>>::IS_PLAIN);
         assert!(!Asked::<&'static str>::IS_PLAIN && !Asked::<Vec<&'static str>>::IS_PLAIN);
         assert!(!Asked::<Own>::IS_PLAIN && !Asked::<shadowed::String>::IS_PLAIN);
-        assert!(!Asked::<fn()>::IS_PLAIN && !Asked::<Box<dyn Send>>::IS_PLAIN && !Asked::<*const u8>::IS_PLAIN);
+        assert!(
+            !Asked::<fn()>::IS_PLAIN && !Asked::<Box<dyn Send>>::IS_PLAIN && !Asked::<*const u8>::IS_PLAIN
+        );
         let _ = shadowed::String("").0;
     }
 

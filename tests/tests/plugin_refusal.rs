@@ -238,7 +238,11 @@ fn instances_keep_their_library() {
     drop(library);
     assert_eq!(stage.size(&7), 8);
     drop(stage);
-    assert_ne!(mappings("libstaying.so"), 0, "what may have handed something out stays unless it is told to go");
+    assert_ne!(
+        mappings("libstaying.so"),
+        0,
+        "what may have handed something out stays unless it is told to go"
+    );
 
     let library = open(&copy("libtold.so")).unwrap();
     let stage = library.instantiate::<dyn Stage<u64>>("").unwrap();

@@ -59,7 +59,11 @@ impl Context<'_> {
         // What is declared `where Self: Sized` no trait object has.
         let is_dispatched = of.undispatched.iter().all(|method| method.why == Why::Sized);
         let may_be_marker = |bound| is_named(bound, &MARKERS);
-        if !of.parameters.is_empty() || !is_dispatched || of.foreign.is_some() || !of.asked.iter().all(may_be_marker) {
+        if !of.parameters.is_empty()
+            || !is_dispatched
+            || of.foreign.is_some()
+            || !of.asked.iter().all(may_be_marker)
+        {
             return quote!(false);
         }
         // Whether they are is not for their names to say.

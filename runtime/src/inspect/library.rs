@@ -6,8 +6,9 @@ use object::{Object, ObjectKind};
 
 use super::{Unreadable, architecture, parse};
 use crate::error::PluginError;
-use crate::plugin::file::{is_there, read, refused, section};
+use crate::plugin::file::{is_there, read, refused, section, slots};
 use crate::plugin::header::{self, EMPTY, Flaw, Header};
+use crate::plugin::note;
 
 /// What a library says of itself.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub struct Library {
     pub exports: Vec<Export>,
     /// The libraries that the dynamic linker loads with it.
     pub needs: Vec<String>,
+    pub(super) slots: Vec<note::Slot>,
 }
 
 /// What a library says of one export.
@@ -113,7 +115,13 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Library, PluginError> {
     // A library without a section of them needs none.
     let needs = elf.import_libraries().into_iter().flatten().filter_map(Result::ok);
     let needs = needs.map(|library| String::from_utf8_lossy(library.name()).into_owned()).collect();
-    Ok(Library { path: path.to_owned(), architecture: architecture(elf.architecture()), exports, needs })
+    Ok(Library {
+        path: path.to_owned(),
+        architecture: architecture(elf.architecture()),
+        exports,
+        needs,
+        slots: slots(&elf),
+    })
 }
 
 fn damaged(path: &Path, flaw: Flaw) -> PluginError {

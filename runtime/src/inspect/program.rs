@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use object::{Endian, Object, ObjectSection};
+use object::{Object, ObjectSection};
 
 use super::library::{Build, Export, Library};
 use super::{Unreadable, architecture, parse};
 use crate::error::PluginError;
 use crate::plugin::compare::{Difference, difference};
-use crate::plugin::file::{another_build, read, refused};
+use crate::plugin::file::{another_build, backend_that_links_nothing, not_linked, read, refused, slots};
 use crate::plugin::header::{self, InterfaceRecord};
 use crate::plugin::note;
 
@@ -26,6 +26,8 @@ pub struct Program {
     pub interfaces: Vec<String>,
     known: header::Build,
     records: Vec<InterfaceRecord>,
+    backend: String,
+    slots: Vec<note::Slot>,
 }
 
 /// Reads what the program at `path` was built with.
@@ -39,7 +41,7 @@ pub fn program(path: &Path) -> Result<Program, Unreadable> {
 
 pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
     let elf = parse(path, bytes)?;
-    let mut known = None;
+    let (mut known, mut backend) = (None, None);
     let mut records: Vec<InterfaceRecord> = Vec::new();
     for section in elf.sections() {
         if !section.name().is_ok_and(|name| name.starts_with(note::SECTIONS)) {
@@ -47,18 +49,20 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
         }
         let notes =
             section.data().map_err(|error| refused(path, format!("its notes are damaged: {error}")))?;
-        for record in records_of(notes, elf.endianness()) {
+        for record in note::descriptions(notes, note::TYPE_RECORD) {
             let Some(record) = header::records(record).next().and_then(Result::ok) else {
                 return Err(refused(path, "a note of what it was built with is damaged"));
             };
             let build = record.build.clone();
             // Without a format there is nothing to read; it is told below.
-            if let Some(header) = record.read().ok().flatten()
+            let header = record.read().ok().flatten();
+            if let Some(header) = &header
                 && !header.interface.name.is_empty()
                 && !records.contains(&header.interface)
             {
-                records.push(header.interface);
+                records.push(header.interface.clone());
             }
+            backend = header.map(|header| header.backend).or(backend);
             known = known.or(Some(build));
         }
     }
@@ -76,26 +80,9 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
         interfaces,
         known,
         records,
+        backend: backend.unwrap_or_default(),
+        slots: slots(&elf),
     })
-}
-
-/// The records in a section of notes.
-fn records_of(notes: &[u8], endian: impl Endian) -> Vec<&[u8]> {
-    let mut records = Vec::new();
-    let mut rest = notes;
-    let word = |bytes: &[u8], at: usize| Some(endian.read_u32(bytes.get(at..at + 4)?.try_into().ok()?));
-    while let (Some(owner_length), Some(length), Some(kind)) = (word(rest, 0), word(rest, 4), word(rest, 8)) {
-        let padded = |length: u32| (length as usize).checked_next_multiple_of(4);
-        let (Some(owner), Some(padded)) = (padded(owner_length), padded(length)) else { break };
-        let Some(at) = owner.checked_add(12) else { break };
-        let Some(end) = at.checked_add(length as usize) else { break };
-        let Some(description) = rest.get(at..end) else { break };
-        if kind == note::TYPE_RECORD && rest[12..].starts_with(&note::OWNER) {
-            records.push(description);
-        }
-        rest = rest.get(at + padded..).unwrap_or_default();
-    }
-    records
 }
 
 /// What a program would make of an export.
@@ -131,7 +118,13 @@ impl Program {
         if export.known.build != self.known {
             return Some(another_build(path, &export.known.build, &self.known));
         }
-        export.unusable.as_ref().map(|reason| refused(path, reason.as_str()))
+        if let Some(reason) = &export.unusable {
+            return Some(refused(path, reason.as_str()));
+        }
+        let headers = export.known.header.as_slice();
+        let backend = backend_that_links_nothing(headers, &self.backend)?;
+        let shared = note::shared(&library.slots, &self.slots);
+        (!shared.is_empty()).then(|| not_linked(path, shared, backend, &self.backend))
     }
 
     /// What it would make of the interface.

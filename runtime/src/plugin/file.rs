@@ -15,7 +15,8 @@ use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSymbol};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
-use super::header::{self, Build, Flaw, Header};
+use super::header::{self, BACKEND, Build, Flaw, Header};
+use super::note::{self, slots_of_this_program};
 use crate::error::PluginError;
 
 /// The longest name that `memfd_create` takes, in bytes.
@@ -38,6 +39,7 @@ impl PrivateCopy {
 pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
     let bytes = read(path)?;
     let headers = headers(path, &bytes)?;
+    shares_no_slot(path, &bytes, &headers)?;
     let copy = copy(path, &bytes).map_err(|error| PluginError::Load {
         path: path.to_owned(),
         reason: format!("no private copy of its {} bytes could be made: {error}", bytes.len()),
@@ -95,6 +97,36 @@ fn headers(path: &Path, bytes: &[u8]) -> Result<Vec<Header>, PluginError> {
         is_there(path, &elf, header)?;
     }
     Ok(headers)
+}
+
+/// Refuses a library that calls slots of this program, where they are not one: only between two that are built for patching.
+fn shares_no_slot(path: &Path, bytes: &[u8], headers: &[Header]) -> Result<(), PluginError> {
+    let Some(backend) = backend_that_links_nothing(headers, BACKEND) else { return Ok(()) };
+    let elf = NativeElfFile::parse(bytes).ok();
+    let library = elf.as_ref().map(slots).unwrap_or_default();
+    let shared =
+        if library.is_empty() { Vec::new() } else { note::shared(&library, &slots_of_this_program()) };
+    if shared.is_empty() { Ok(()) } else { Err(not_linked(path, shared, backend, BACKEND)) }
+}
+
+/// The library's backend, where its slots cannot follow those of a program with the backend `host`.
+pub(crate) fn backend_that_links_nothing<'a>(headers: &'a [Header], host: &str) -> Option<&'a str> {
+    let patched = |backend: &str| backend == "patched";
+    headers.iter().map(|header| header.backend.as_str()).find(|library| !patched(library) || !patched(host))
+}
+
+pub(crate) fn not_linked(path: &Path, slots: Vec<String>, library: &str, host: &str) -> PluginError {
+    PluginError::Slots { path: path.to_owned(), slots, library: library.to_owned(), host: host.to_owned() }
+}
+
+/// The slots that a library or a program declares.
+pub(crate) fn slots<'data>(elf: &impl Object<'data>) -> Vec<note::Slot> {
+    let notes =
+        elf.sections().filter(|section| section.name().is_ok_and(|name| name.starts_with(note::SECTIONS)));
+    notes
+        .filter_map(|section| section.data().ok())
+        .flat_map(|notes| note::slots(notes).collect::<Vec<_>>())
+        .collect()
 }
 
 pub(crate) fn another_build(path: &Path, library: &Build, host: &Build) -> PluginError {

@@ -14,6 +14,7 @@
 //!       compiler       text, see build.rs               /  any two versions can name each other
 //!       panic          text, `unwind` or `abort`
 //!       layout         u64, how the compiler lays out a type of many fields
+//!       backend        text, `patched` or `portable`: it matters where both sides have a slot
 //!       name           text, of the export
 //!       entry          text, symbol of the constructor
 //!       interface      text, `dyn Effect`
@@ -49,6 +50,9 @@ const HOTCALL: &str = env!("HOTCALL_SOURCE");
 const COMPILER: &str = env!("HOTCALL_COMPILER");
 /// What the runtime itself was compiled with. A library's record says it of the crate that exports.
 const PANIC: &str = if cfg!(panic = "abort") { "abort" } else { "unwind" };
+
+/// How calls of slots are made.
+pub(crate) const BACKEND: &str = if cfg!(patched) { "patched" } else { "portable" };
 
 /// Differs where a compiler was told to lay types out at random, or by another rule.
 const LAYOUT: u64 = {
@@ -166,6 +170,7 @@ impl Record {
         writer.text(compiler);
         writer.text(self.panic);
         writer.bytes(&LAYOUT.to_le_bytes());
+        writer.text(BACKEND);
         writer.text(self.name);
         writer.text(self.entry);
         writer.text(self.interface.name);
@@ -269,6 +274,7 @@ impl fmt::Display for Build {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) fingerprint: u64,
+    pub(crate) backend: String,
     pub(crate) name: String,
     pub(crate) entry: String,
     pub(crate) interface: InterfaceRecord,
@@ -383,6 +389,7 @@ impl<'a> Opened<'a> {
         }
         let header = Header {
             fingerprint,
+            backend: rest.text()?,
             name: rest.text()?,
             entry: rest.text()?,
             interface: InterfaceRecord {

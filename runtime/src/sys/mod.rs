@@ -8,6 +8,8 @@ pub(crate) mod fork;
 pub(crate) mod gap;
 #[cfg(patched)]
 pub(crate) mod image;
+#[cfg(target_os = "linux")]
+pub(crate) mod loaded;
 #[cfg(patched)]
 pub(crate) mod memory;
 #[cfg(patched)]

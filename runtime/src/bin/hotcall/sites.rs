@@ -2,10 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::table::table;
-
 #[cfg(not(patched))]
 pub(crate) fn run(program: &Path, _: bool) -> Result<String, String> {
     let program = program.display();
@@ -14,7 +10,9 @@ pub(crate) fn run(program: &Path, _: bool) -> Result<String, String> {
 
 #[cfg(patched)]
 pub(crate) fn run(program: &Path, json: bool) -> Result<String, hotcall::inspect::Unreadable> {
+    use crate::table::table;
     use hotcall::inspect::{Sites, SlotSites};
+    use serde_json::json;
 
     let Sites { path, calls, patched, no_call, crosses, slots, .. } = hotcall::inspect::sites(program)?;
     if json {

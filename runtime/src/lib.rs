@@ -42,6 +42,7 @@
 //! | keep one instance for long, or across `.await` | [`Slot::lease`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
 //! | know that nothing is lost at the end | [`drain`] |
+//! | choose the thread that drops what was replaced | [`Reclaimer`] |
 //! | know what the runtime holds, which calls are patched, and why others are not | [`report`], [`stats`] |
 //!
 //! # Backends
@@ -113,7 +114,7 @@ pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefin
 pub use lease::Lease;
 pub use patched::{BoundHandle, Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
-pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
+pub use quiesce::{AlreadyReclaimed, Guard, Reclaimer, Sections, force_pinned_sections, pin, sections};
 pub use report::{ImageReport, Report, SlotReport, report};
 pub use retired::{Drained, Retired, WaitError};
 pub use slot::backend::patch_callers;

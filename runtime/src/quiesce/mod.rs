@@ -19,6 +19,7 @@ pub(crate) mod section;
 pub(crate) mod section;
 
 pub use guard::{Guard, pin};
+pub use reclaimer::{AlreadyReclaimed, Reclaimer};
 pub use section::{Section, force_pinned_sections, sections};
 
 /// How plain calls and guards of a thread are protected.

@@ -155,3 +155,20 @@ pub(crate) fn beside_function(item: &ItemTrait) -> syn::Result<TokenStream> {
 pub(crate) fn beside_foreign(item: &ItemTrait, foreign: Foreign) -> syn::Result<TokenStream> {
     Ok(expand::expansion(&Trait::analyse(item)?.represents(foreign)?, &TokenStream::new()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+
+    #[test]
+    fn arguments_say_what_is_accepted() {
+        let arguments: Arguments = syn::parse_str("blanket, since = \"1.2.0\"").unwrap();
+        assert!(arguments.blanket && arguments.since.is_some_and(|since| since.value() == "1.2.0"));
+        for wrong in ["1.2", "^1.2.0", "1.2.0-beta", "one", ""] {
+            let refused = syn::parse_str::<Arguments>(&format!("since = {wrong:?}")).err().expect("accepted");
+            assert!(refused.to_string().contains("three numbers"), "{refused}");
+        }
+        let refused = syn::parse_str::<Arguments>("version = \"1.2.0\"").err().expect("accepted");
+        assert!(refused.to_string().contains("`since = \"1.2.0\"`"), "{refused}");
+    }
+}

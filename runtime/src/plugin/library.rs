@@ -52,11 +52,19 @@ const TARGET: &str = "hotcall::plugin";
 ///
 /// # Unloading
 ///
-/// By default a library that was loaded stays, even when its last handle and its last instance are gone.
-/// Nothing can show that it is no longer needed: a `&'static str` that a method returned, a vtable in a
-/// `Box<dyn Error>`, a thread-local destructor or a thread of its own may live on. What hotcall promises of a
+/// A library that was loaded is unloaded with its last handle and its last instance **where nothing of it can have been handed
+/// out**, as the types of the interfaces say of which it made instances: their traits have no parameters and no supertraits but
+/// `Send` and `Sync`, and their methods give numbers, text (`String`) and collections of them (`Vec`, `Option`, `Result`, tuples,
+/// arrays), by value, and take these, or one reference to them ([`Description::leaves_nothing`](crate::Description)). A library of
+/// which no instance could be made goes as well.
+///
+/// Any other stays by default. Nothing can show that it is no longer needed: a `&'static str` that a method returned, a vtable in a
+/// `Box<dyn Error>` or in a type of the interface's crate may live on. What hotcall promises of a
 /// replaced plugin is that it is *drained*, not that it is unmapped. One that stays costs its memory and one
 /// file descriptor. [`Library::unload_when_drained`] is for who knows better.
+///
+/// Both kinds stay where something of the library may still run: see there. Names of types ([`Instance::type_name`]) are copies, and
+/// outlive it.
 ///
 /// # Panics in a plugin
 ///

@@ -62,7 +62,7 @@ pub struct ImageReport {
 #[cfg(target_os = "linux")]
 impl ImageReport {
     /// A library's copy by the name of the file that was opened.
-    fn as_opened(mut self) -> Self {
+    fn called_as_opened(mut self) -> Self {
         let opened = self.file.as_ref().and_then(|file| crate::plugin::opened::file_of(file.as_ref()));
         if let Some(opened) = opened {
             self.file = Some(opened.to_string_lossy().into_owned());
@@ -109,7 +109,7 @@ pub fn report() -> Report {
         Err(_) => (Vec::new(), Vec::new()),
     };
     #[cfg(target_os = "linux")]
-    let images = images.into_iter().map(ImageReport::as_opened).collect();
+    let images = images.into_iter().map(ImageReport::called_as_opened).collect();
     Report { backend: backend(), stats: stats(), slots, images, holding: holding() }
 }
 

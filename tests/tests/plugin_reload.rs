@@ -104,7 +104,8 @@ mod forms {
 fn reloading_leaves_nothing_where_that_is_safe() {
     use forms::shadowed::{Marked, Shadowed};
     use forms::{CallsBack, Fails, Lends, Plain, Prints, Stores};
-    assert!(<dyn Probe>::DESCRIPTION.leaves_nothing && <dyn Plain>::DESCRIPTION.leaves_nothing);
+    const { assert!(<dyn Probe>::DESCRIPTION.leaves_nothing) };
+    const { assert!(<dyn Plain>::DESCRIPTION.leaves_nothing) };
     for (leaves_nothing, name) in [
         (<dyn Lends>::DESCRIPTION.leaves_nothing, "a reference for ever"),
         (<dyn Stores>::DESCRIPTION.leaves_nothing, "references in what is written to"),

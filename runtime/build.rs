@@ -7,7 +7,8 @@
 //!
 //! Left out on purpose:
 //! * `--cfg hotcall_portable`. A plugin is a table of shims and a constructor, and both backends call
-//!   through the same table: a plugin built for one serves the other.
+//!   through the same table: a plugin built for one serves the other. Where it has slots of its host's, which only
+//!   two patched ones can share, it is refused for that (`plugin/note.rs`).
 //! * Optimisation level and debug assertions. They change no layout of the language's own; where they change
 //!   a type of the interface (a field behind `cfg(debug_assertions)`), its size tells.
 //!

@@ -18,7 +18,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, LitStr, Path, Result, Token, Type};
+use syn::{Error, Expr, Lit, LitStr, Path, Result, Token, Type};
 
 use crate::hash::Hash;
 use crate::paths::crate_path;
@@ -37,7 +37,12 @@ impl Parse for Exports {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut exports = Vec::new();
         while !input.is_empty() {
-            let interface: Type = input.parse()?;
+            if input.peek(Lit) {
+                return Err(input.error(accepted("an interface comes first")));
+            }
+            let interface: Type = input.parse().map_err(|error| {
+                Error::new(error.span(), accepted(&format!("an interface comes first ({error})")))
+            })?;
             let mut any = false;
             while input.parse::<Option<Token![,]>>()?.is_some() {
                 if input.is_empty() || input.peek(Token![;]) {
@@ -47,29 +52,53 @@ impl Parse for Exports {
                 any = true;
             }
             if !any {
-                return Err(Error::new_spanned(
-                    &interface,
-                    "which constructor? write `export!(dyn Trait, Type::constructor)`, where the constructor takes \
-                     a `&str` and returns the type, or a `Result` of it",
-                ));
+                return Err(Error::new_spanned(&interface, accepted("which constructor?")));
             }
             if !input.is_empty() {
-                input.parse::<Token![;]>()?;
+                input.parse::<Token![;]>().map_err(|error| {
+                    Error::new(
+                        error.span(),
+                        accepted(
+                            "a constructor is followed by `,` and another, or by `;` and another interface",
+                        ),
+                    )
+                })?;
             }
         }
         if exports.is_empty() {
-            return Err(input.error("nothing is exported: write `export!(dyn Trait, Type::constructor)`"));
+            return Err(input.error(accepted("nothing is exported")));
         }
         Ok(Self(exports))
     }
 }
 
+/// What is wrong, and what would be right.
+fn accepted(what: &str) -> String {
+    format!(
+        "{what}: write `export!(dyn Trait, Type::constructor)` or `export!(dyn Trait, \"name\", constructor)`, where the \
+         constructor takes a `&str` and returns the implementor, or a `Result` of it; several follow each other, and another \
+         interface follows `;`"
+    )
+}
+
 fn constructor(input: ParseStream<'_>, interface: &Type) -> Result<Export> {
-    let name: Option<LitStr> = input.parse()?;
-    if name.is_some() {
-        input.parse::<Token![,]>()?;
+    // Not a part of an expression: `"name".len()` would be no constructor either.
+    let name = if input.peek(Lit) {
+        match input.parse()? {
+            Lit::Str(name) => Some(name),
+            other => return Err(Error::new_spanned(other, accepted("an export's name is a text"))),
+        }
+    } else {
+        None
+    };
+    if let Some(name) = &name
+        && (input.parse::<Option<Token![,]>>()?.is_none() || input.is_empty() || input.peek(Token![;]))
+    {
+        return Err(Error::new_spanned(name, accepted("which constructor has this name?")));
     }
-    let constructor: Expr = input.parse()?;
+    let constructor: Expr = input.parse().map_err(|error| {
+        Error::new(error.span(), accepted(&format!("a constructor is an expression ({error})")))
+    })?;
     let name = match name {
         Some(name) => name,
         None => default_name(&constructor)?,
@@ -85,7 +114,7 @@ fn default_name(constructor: &Expr) -> Result<LitStr> {
     let unnamed = || {
         Error::new_spanned(
             constructor,
-            "this constructor has no type to take a name from: write `export!(dyn Trait, \"name\", ..)`",
+            "this constructor has no type to take a name from: write `export!(dyn Trait, \"name\", ..)`, with the name before it",
         )
     };
     let Expr::Path(path) = constructor else { return Err(unnamed()) };
@@ -210,6 +239,16 @@ mod tests {
         assert!(refused("dyn Effect").contains("which constructor?"));
         assert!(refused("dyn Effect; dyn Codec, Opus::new").contains("which constructor?"));
         assert!(refused("dyn Effect, |_| Reverb").contains("no type to take a name from"));
+        assert!(refused("\"reverb\", dyn Effect, Reverb::new").contains("an interface comes first"));
+        assert!(refused("dyn Effect, \"reverb\"").contains("which constructor has this name?"));
+        assert!(refused("dyn Effect, \"reverb\",").contains("which constructor has this name?"));
+        assert!(refused("dyn Effect, \"reverb\" Reverb::new").contains("which constructor has this name?"));
+        assert!(refused("dyn Effect, 7, Reverb::new").contains("an export's name is a text"));
+        assert!(refused("dyn Effect, Reverb::new Plate::new").contains("is followed by `,`"));
+        assert!(refused("dyn Effect, =").contains("a constructor is an expression"));
+        for wrong in ["", "dyn Effect", "\"reverb\", dyn Effect", "dyn Effect, \"reverb\""] {
+            assert!(refused(wrong).contains("`export!(dyn Trait, \"name\", constructor)`"), "{wrong}");
+        }
         assert!(refused("dyn Effect, \"\", Reverb::new").contains("one line of text"));
     }
 }

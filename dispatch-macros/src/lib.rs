@@ -31,7 +31,9 @@ mod sources;
 /// ```
 ///
 /// `docs/FORMS.md` lists every form, each with its test. Its arguments are `crate = path`, where hotcall is
-/// re-exported; and `blanket`, for a trait that has an implementation for all types of a kind, `impl<T: Read + Seek> ReadSeek for T`:
+/// re-exported; `since = "1.2.0"`, the oldest version of this crate with whose plugins and hosts the interface is compatible: of two
+/// versions, the newer one's word counts, and methods and definitions are compared all the same (without it a plugin and its host
+/// have one version); and `blanket`, for a trait that has an implementation for all types of a kind, `impl<T: Read + Seek> ReadSeek for T`:
 /// then what holds an implementor has the trait's methods, and the trait itself by that implementation or not at all.
 /// Methods may be marked `#[chain(..)]`: see `hotcall::Chain`. An `#[async_trait]` may stand above or below it.
 #[proc_macro_attribute]
@@ -48,7 +50,26 @@ pub fn slot(arguments: TokenStream, item: TokenStream) -> TokenStream {
     slot::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
-/// Exports a plugin from a cdylib: `hotcall::export!(dyn Effect, Reverb::from_config);`.
+/// Exports plugins from a cdylib: `hotcall::export!(dyn Effect, Reverb::from_config);`.
+///
+/// An interface is followed by one constructor or several, each with a name in front of it or without; interfaces are separated
+/// by semicolons:
+///
+/// ```ignore
+/// hotcall::export! {
+///     dyn Effect, Reverb::from_config, "plate", Reverb::plate, "bypass", |_: &str| Bypass;
+///     dyn Codec, Opus::new
+/// }
+/// ```
+///
+/// * A *constructor* is any expression that is called with a `&str`, the configuration, and returns the implementor, or a `Result`
+///   of it and an error that is `Display`. It runs in the host, whenever that makes an instance. It may panic.
+/// * The implementor is `Send`, `Sync` and `'static`.
+/// * The *name*, by which `Library::instantiate_named` finds the export, is a text in one line. Left out, it is that of the
+///   constructor's type (`Reverb`, of `Reverb::from_config`), or of the function. A closure has none, and is given one.
+/// * Two exports of one interface and one name do not compile.
+///
+/// It may be invoked several times, and in safe code: `forbid(unsafe_code)` stands.
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
     export::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

@@ -43,7 +43,7 @@ pub enum DrainError {
     /// The calling thread is inside a call through a slot or holds a guard; or it is inside `replace_with` or an edit, or
     /// runs the destructor of a replaced plugin. The wait would never end.
     WouldDeadlock,
-    /// The time is up. A call or a guard lasts, or a destructor runs.
+    /// The time is up. A call, a guard or a lease lasts, or a destructor runs.
     TimedOut {
         /// How many replaced instances have not been dropped.
         left: u64,
@@ -60,7 +60,7 @@ impl fmt::Display for DrainError {
             ),
             Self::TimedOut { left } => write!(
                 f,
-                "{left} replaced instances have not been dropped: a call, a guard or a destructor lasts; wait again, or longer"
+                "{left} replaced instances have not been dropped: a call, a guard, a lease or a destructor lasts; wait again, or longer"
             ),
         }
     }
@@ -110,7 +110,8 @@ pub fn drain(timeout: Duration) -> Result<(), DrainError> {
     });
     let deadline = Instant::now().checked_add(timeout);
     // Acquire, partner of the Release above: what the destructors did is seen.
-    if reclaimer::wait_until(|| done.load(Ordering::Acquire), deadline) {
+    let is_done = || done.load(Ordering::Acquire);
+    if reclaimer::wait_until(is_done, deadline) && reclaimer::wait_for_leases(deadline) {
         Ok(())
     } else {
         Err(DrainError::TimedOut { left: left() })

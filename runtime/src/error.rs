@@ -140,6 +140,18 @@ pub enum PluginError {
         /// What this program was built against.
         host: String,
     },
+    /// The library has slots of this program's, and calls its own instead: slots of the two are one only where both are built for
+    /// patching.
+    Slots {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The slots that both have.
+        slots: Vec<String>,
+        /// How the library calls slots: `patched` or `portable`.
+        library: String,
+        /// How this program does.
+        host: String,
+    },
     /// The library and this program have different global allocators, and values that own memory pass between them: what one
     /// allocates, the other would free.
     Allocator {
@@ -219,6 +231,52 @@ impl<I: ?Sized> std::error::Error for ReplaceError<I> {
 impl<I: ?Sized> From<ReplaceError<I>> for Error {
     fn from(error: ReplaceError<I>) -> Self {
         error.error
+    }
+}
+
+/// Why [`Slot::try_replace_with`](crate::Slot::try_replace_with) replaced nothing. The slot is as it was.
+///
+/// Where what made the new implementor answers an [`Error`], or what turns into one, this does with `?`.
+pub enum TryReplaceError<I: ?Sized, E> {
+    /// What was to make the new implementor answered this.
+    Make(E),
+    /// It was made, or was not asked for, and the replacement was refused.
+    Replace(ReplaceError<I>),
+}
+
+impl<I: ?Sized, E: fmt::Debug> fmt::Debug for TryReplaceError<I, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Make(error) => f.debug_tuple("Make").field(error).finish(),
+            Self::Replace(error) => f.debug_tuple("Replace").field(error).finish(),
+        }
+    }
+}
+
+impl<I: ?Sized, E: fmt::Display> fmt::Display for TryReplaceError<I, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Make(error) => error.fmt(f),
+            Self::Replace(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<I: ?Sized, E: std::error::Error + 'static> std::error::Error for TryReplaceError<I, E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Make(error) => Some(error),
+            Self::Replace(error) => Some(&error.error),
+        }
+    }
+}
+
+impl<I: ?Sized, E: Into<Error>> From<TryReplaceError<I, E>> for Error {
+    fn from(error: TryReplaceError<I, E>) -> Self {
+        match error {
+            TryReplaceError::Make(error) => error.into(),
+            TryReplaceError::Replace(error) => error.error,
+        }
     }
 }
 
@@ -314,6 +372,14 @@ impl fmt::Display for PluginError {
                 "{} was built against another `{name}`: the library has {library}, this program has {host}; rebuild \
                  the library",
                 path.display()
+            ),
+            Self::Slots { path, slots, library, host } => write!(
+                f,
+                "{} calls slots of this program, `{}`, which would be its own: the library has the {library} backend, this \
+                 program the {host} one, and slots of two are one only where both are patched; build both on Linux x86-64 \
+                 without `--cfg hotcall_portable`, or hand the plugin what it is to call",
+                path.display(),
+                slots.join("`, `")
             ),
             Self::Allocator { path, interface, library, host } => write!(
                 f,

@@ -6,6 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::instance::Instance;
 use crate::interface::{Exclusive, Interface, Shared};
+use crate::lease::Lease;
 use crate::patched::Patched;
 use crate::quiesce::Section;
 use crate::slot::{Bound, Definition, Held, Locked, ReadLocked, Slot};
@@ -62,6 +63,18 @@ impl<I: ?Sized + Interface + Display> Display for Instance<I> {
 }
 
 impl<I: ?Sized + Interface + Error> Error for Instance<I> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        (**self).source()
+    }
+}
+
+impl<I: ?Sized + Shared + Display> Display for Lease<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<I: ?Sized + Shared + Error> Error for Lease<I> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         (**self).source()
     }

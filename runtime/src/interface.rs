@@ -4,7 +4,9 @@
 use core::any::TypeId;
 use core::fmt;
 use core::sync::atomic::AtomicU8;
+use std::collections::LinkedList;
 
+use crate::gated::Gated;
 use crate::plugin::boundary::{Boundary as _, Caught};
 use crate::slot::{SharedAccess, SoleAccess};
 
@@ -62,10 +64,16 @@ pub struct Description {
     pub crate_name: &'static str,
     /// The version of that crate.
     pub crate_version: &'static str,
+    /// The oldest version of that crate whose interface this is still compatible with, as `#[dispatch(since = "1.2.0")]` says it;
+    /// empty where nothing is said: then a plugin and its host have the same version.
+    pub since: &'static str,
     /// The types of this crate that the methods name, and a hash of what they are defined by.
     pub definitions: &'static [TypeDefinition],
     /// Values that own memory may pass through the methods, so that one side frees what the other allocated.
     pub shares_memory: bool,
+    /// What the methods take and give leads nowhere into the implementor's library: numbers and text. So a library whose instances
+    /// are all of such interfaces may go with the last of them: see [`Library`](crate::Library#unloading).
+    pub leaves_nothing: bool,
     /// The methods, in the order in which their code stands in [`Implements::METHODS`].
     pub methods: &'static [Method],
 }
@@ -261,6 +269,21 @@ unsafe extern "C-unwind" fn drop_box_caught<T>(data: *mut ()) {
     });
 }
 
+/// A copy that is kept for ever: one of each name.
+fn kept(name: &str) -> &'static str {
+    static NAMES: Gated<LinkedList<&'static str>> = Gated::new(LinkedList::new());
+    let known = |names: &LinkedList<&'static str>| names.iter().find(|known| **known == name).copied();
+    if let Some(known) = known(&NAMES.lock()) {
+        return known;
+    }
+    // The allocator may itself be behind a slot: it finds nothing locked.
+    let copy: &'static str = Box::leak(Box::from(name));
+    let mut copy = LinkedList::from([copy]);
+    let mut names = NAMES.lock();
+    names.append(&mut copy);
+    known(&names).unwrap_or_default()
+}
+
 impl Table {
     /// The table of `T` for the interface `I`.
     #[must_use]
@@ -303,10 +326,11 @@ impl Table {
         self.methods
     }
 
-    /// The implementor's name, as the compiler prints it.
+    /// The implementor's name, as the compiler prints it. It outlives the library that the implementor comes from.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
-        (self.type_name)()
+        let name = (self.type_name)();
+        if self.exported { kept(name) } else { name }
     }
 
     /// Whether the implementor is a `T` of this program. What comes from a library never is: two builds of one crate may

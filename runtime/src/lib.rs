@@ -34,13 +34,15 @@
 //!
 //! | you want to | see |
 //! |---|---|
-//! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::restore`] |
+//! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::try_replace_with`], [`Slot::restore`] |
 //! | swap several together | [`batch`] |
 //! | hoist protection out of a loop | [`pin`], [`Slot::bind`] |
 //! | call one instance several times | [`Slot::get`] |
-//! | have the old instance back | [`Retired::wait`] |
+//! | have the old instance back | [`Retired::wait`], or await the [`Retired`] |
+//! | keep one instance for long, or across `.await` | [`Slot::lease`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
 //! | know that nothing is lost at the end | [`drain`] |
+//! | choose the thread that drops what was replaced | [`Reclaimer`] |
 //! | know what the runtime holds, which calls are patched, and why others are not | [`report`], [`stats`] |
 //!
 //! # Backends
@@ -66,12 +68,18 @@ mod error;
 mod forward;
 mod gated;
 mod handover;
+mod holding;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub mod inspect;
 mod installed;
 mod instance;
 mod interface;
+mod lease;
+mod leases;
 mod lock;
 mod passing;
 mod patched;
+mod plain;
 mod plugin;
 mod primitive;
 mod quiesce;
@@ -98,15 +106,17 @@ pub use drain::{DrainError, drain};
 #[cfg(patched)]
 #[doc(no_inline)]
 pub use dynasmrt;
-pub use error::{Error, MemoryError, PluginError, ReplaceError};
+pub use error::{Error, MemoryError, PluginError, ReplaceError, TryReplaceError};
+pub use holding::{Holder, Holding};
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
+pub use lease::Lease;
 pub use patched::{BoundHandle, Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
-pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
+pub use quiesce::{AlreadyReclaimed, Guard, Reclaimer, Sections, force_pinned_sections, pin, sections};
 pub use report::{ImageReport, Report, SlotReport, report};
-pub use retired::{Retired, WaitError};
+pub use retired::{Drained, Retired, WaitError};
 pub use slot::backend::patch_callers;
 pub use slot::{Bound, Control, Held, LockError, Locked, ReadLocked, Retarget, Slot, Target};
 pub use stats::{Kept, Stats, stats};

@@ -4,8 +4,10 @@ pub use crate::instance::Instance;
 pub use crate::interface::{
     Code, Description, Exclusive, Implements, Interface, Method, Shared, Stubs, Table, TypeDefinition,
 };
+pub use crate::lease::Lease;
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::{Handle as PatchedHandle, Patched};
+pub use crate::plain::{Asked, Otherwise};
 #[cfg(feature = "negative-controls")]
 pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
 #[cfg(feature = "negative-controls")]
@@ -166,6 +168,7 @@ pub mod plugin {
     pub use crate::plugin::boundary::{Exported, Host};
     pub use crate::plugin::export::*;
     pub use crate::plugin::header::*;
+    pub use crate::plugin::note::{Note, SlotNote};
 }
 
 /// The instance behind a shim's first argument.

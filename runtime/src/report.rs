@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::holding::{Holding, holding};
 use crate::slot::commit::Writing;
 use crate::slot::inspect::Account;
 use crate::stats::{Stats, stats};
@@ -25,6 +26,9 @@ pub struct Report {
     /// Why code memory was refused, the first time that it was: since then slots are swapped without it where they must, and calls
     /// on pages that could not be mapped anew go through their stubs.
     pub refused: Option<String>,
+    /// Who holds back what was replaced, at this moment: threads that are inside a call or hold a guard since before it was
+    /// waited for (on Linux), and leases. Empty where nothing is held back.
+    pub holding: Vec<Holding>,
 }
 
 /// What a [`Report`] says of a slot.
@@ -45,7 +49,7 @@ pub struct SlotReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ImageReport {
-    /// Its file; `None` for the program itself.
+    /// Its file, as it was opened; `None` for the program itself.
     pub file: Option<String>,
     /// Its calls that are patched.
     pub calls: usize,
@@ -57,6 +61,18 @@ pub struct ImageReport {
     pub code_bytes_mapped: usize,
     /// Code memory in use there, in bytes.
     pub code_bytes_used: usize,
+}
+
+#[cfg(target_os = "linux")]
+impl ImageReport {
+    /// A library's copy by the name of the file that was opened.
+    fn called_as_opened(mut self) -> Self {
+        let opened = self.file.as_ref().and_then(|file| crate::plugin::opened::file_of(file.as_ref()));
+        if let Some(opened) = opened {
+            self.file = Some(opened.to_string_lossy().into_owned());
+        }
+        self
+    }
 }
 
 /// A readable account of slots, calls and code memory.
@@ -94,7 +110,9 @@ pub struct ImageReport {
 pub fn report() -> Report {
     let Account { slots, images, refused } =
         Writing::begin().map(|mut writer| writer.account()).unwrap_or_default();
-    Report { backend: backend(), stats: stats(), slots, images, refused }
+    #[cfg(target_os = "linux")]
+    let images = images.into_iter().map(ImageReport::called_as_opened).collect();
+    Report { backend: backend(), stats: stats(), slots, images, refused, holding: holding() }
 }
 
 /// So many bytes, as a person says it.
@@ -104,7 +122,7 @@ fn size(bytes: usize) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, stats, slots, images, refused } = self;
+        let Self { backend, stats, slots, images, refused, holding } = self;
         writeln!(f, "hotcall, {backend:?} backend")?;
         if *backend == Backend::Patched {
             let kept = stats.kept;
@@ -163,6 +181,10 @@ impl fmt::Display for Report {
             f,
             "instances: {} replaced ({} in place), {} freed; {} grace periods, {} threads",
             stats.retired, stats.in_place, stats.freed, stats.grace_periods, stats.threads
-        )
+        )?;
+        if !holding.is_empty() {
+            writeln!(f, "held back:")?;
+        }
+        holding.iter().try_for_each(|holding| writeln!(f, "  {holding}"))
     }
 }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,22 +17,25 @@ use crate::quiesce::{self, reclaimer};
 /// [`wait`](Self::wait) for it to have it back, or drop it: then the runtime drops the instance, on a
 /// thread of its own, when no thread can be inside any more. If none can be by then, it is dropped right here.
 ///
+/// In an `async` function it is awaited: `let old = EFFECT.replace(Gain::new(2.0))?.await;`. The runtime's own thread calls the waker;
+/// no executor is asked for. A task that awaits it inside a call through a slot, or while it holds a guard, waits for itself.
+///
 /// * It drains without anybody calling again, and without anybody waiting.
 /// * It drains when the guards and the calls that were there at the replacement have ended: also those of other
 ///   slots, which are not told apart. While one of them lasts, replacing goes on and only freeing waits.
 /// * A plugin's destructor, on the runtime's thread, may call slots and replace what is in them; it may not wait
 ///   ([`WaitError::WouldDeadlock`]). If it panics, the panic is reported as a `tracing` event and goes no further.
-pub struct Retired<I: ?Sized + Interface> {
+pub struct Retired<I: ?Sized> {
     installed: Arc<Installed>,
     interface: PhantomData<Box<I>>,
 }
 
-// SAFETY: it hands out an `Instance<I>`; what a slot holds is `Send + Sync` whatever `I` says.
+// SAFETY: it hands out an `Instance<I>` of what a slot held, and that is `Send + Sync` whatever `I` says.
 #[allow(unsafe_code)]
-unsafe impl<I: ?Sized + Interface> Send for Retired<I> {}
+unsafe impl<I: ?Sized> Send for Retired<I> {}
 // SAFETY: through a shared reference only `is_drained` and `type_name` can be asked.
 #[allow(unsafe_code)]
-unsafe impl<I: ?Sized + Interface> Sync for Retired<I> {}
+unsafe impl<I: ?Sized> Sync for Retired<I> {}
 
 /// Why a wait ended without the instance. Nothing is lost: the retirement is inside.
 pub enum WaitError<I: ?Sized + Interface> {
@@ -95,7 +100,59 @@ impl<I: ?Sized + Interface> Retired<I> {
     }
 }
 
-impl<I: ?Sized + Interface> Drop for Retired<I> {
+/// The old instance, once no thread can be inside it: see [`Retired`], which it is awaited as.
+///
+/// Dropped before, it is a retirement that is dropped.
+pub struct Drained<I: ?Sized> {
+    /// Until it is ready.
+    retired: Option<Retired<I>>,
+}
+
+impl<I: ?Sized + Interface> IntoFuture for Retired<I> {
+    type Output = Instance<I>;
+    type IntoFuture = Drained<I>;
+
+    fn into_future(self) -> Drained<I> {
+        Drained { retired: Some(self) }
+    }
+}
+
+impl<I: ?Sized + Interface> Future for Drained<I> {
+    type Output = Instance<I>;
+
+    /// # Panics
+    ///
+    /// It has been ready before.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Instance<I>> {
+        let retired = self.retired.take().expect("a future is not polled when it has been ready");
+        if !retired.is_drained() && !retired.installed.wake_when_drained(context.waker()) {
+            if reclaimer::hurry_everywhere().is_err() {
+                // Nobody would wake it; and a thread may be had the next time.
+                context.waker().wake_by_ref();
+            }
+            self.retired = Some(retired);
+            return Poll::Pending;
+        }
+        let raw = retired.installed.abandon();
+        Poll::Ready(Instance::from_raw(raw.expect("it is drained, and only a retirement takes it")))
+    }
+}
+
+impl<I: ?Sized> Drop for Drained<I> {
+    fn drop(&mut self) {
+        if let Some(retired) = &self.retired {
+            retired.installed.wake_nobody();
+        }
+    }
+}
+
+impl<I: ?Sized + Interface> fmt::Debug for Drained<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drained").field("retired", &self.retired).finish()
+    }
+}
+
+impl<I: ?Sized> Drop for Retired<I> {
     fn drop(&mut self) {
         drop_each(self.installed.abandon());
     }

@@ -66,6 +66,8 @@ pub enum Sabotage {
     OpenLock = 40,
     /// Who has a slot's lock holds no guard.
     LockWithoutGuard = 41,
+    /// What is leased is freed as if it were not.
+    LeasesHoldNothing = 50,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -4,7 +4,8 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p hotcall --release --test loom
 //! ```
 //!
-//! The record of the per-call section, and the marks by which instances are handed over, are the very files that the
+//! The record of the per-call section, and the marks by which instances are handed over, and the count of their
+//! leases, are the very files that the
 //! runtime is built from. What a writer does is
 //! stated step by step, beside the names that `record.rs` (W1 to W5) and `slot/patched` give the steps. Each model
 //! has broken twins, with one step left out or misplaced, which loom must reject: they show that the model
@@ -20,6 +21,8 @@
 #[allow(dead_code, reason = "a model uses part of it")]
 #[path = "../src/handover.rs"]
 mod handover;
+#[path = "../src/leases.rs"]
+mod leases;
 #[path = "../src/primitive.rs"]
 mod primitive;
 #[allow(dead_code, reason = "a model uses part of it")]
@@ -35,6 +38,8 @@ mod batch;
 mod handing_over;
 #[path = "loom/in_place.rs"]
 mod in_place;
+#[path = "loom/leases.rs"]
+mod leasing;
 #[path = "loom/reuse.rs"]
 mod reuse;
 #[path = "loom/section.rs"]

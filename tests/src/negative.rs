@@ -52,6 +52,9 @@ pub const SETTINGS: [(&str, Sabotage); 2] =
 pub const LOCKS: [(&str, Sabotage); 2] =
     [("open-lock", Sabotage::OpenLock), ("lock-without-guard", Sabotage::LockWithoutGuard)];
 
+/// That of leases.
+pub const LEASES: [(&str, Sabotage); 1] = [("leases-hold-nothing", Sabotage::LeasesHoldNothing)];
+
 /// In a child, the mechanism that it was told to switch off is off when this returns its name.
 pub fn sabotaged() -> Option<&'static str> {
     switch_off(&std::env::var(VARIABLE).ok()?)
@@ -60,7 +63,7 @@ pub fn sabotaged() -> Option<&'static str> {
 /// Switches the mechanism of that name off for the rest of this process. Its name, where there is one.
 #[allow(unsafe_code)]
 pub fn switch_off(wanted: &str) -> Option<&'static str> {
-    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&SETTINGS);
+    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&LEASES).chain(&SETTINGS);
     let (name, what) = all.copied().find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, or to do without; and nothing but the test depends on it.
     unsafe { sabotage(what) };

@@ -172,7 +172,7 @@ fn what_is_no_plugin_is_refused() {
         (write("short.so", &library[..100]), "not an ELF file of this machine"),
         (write("half.so", &library[..library.len() / 2]), "not an ELF file of this machine"),
         (this_program, "has no section `hotcall_plugin`"),
-        (PathBuf::from(SCRATCH), "not a regular file"),
+        (PathBuf::from(SCRATCH), "it is a directory"),
     ];
     refused.extend(libc.map(|libc| (PathBuf::from(libc), "has no section `hotcall_plugin`")));
     for (path, expected) in refused {
@@ -187,7 +187,8 @@ fn what_is_no_plugin_is_refused() {
 #[test]
 fn a_damaged_header_is_refused() {
     let mut library = fs::read(build("good", None)).unwrap();
-    let magic = library.windows(8).position(|window| window == b"\x7fhotcall").expect("a header");
+    // The last: before it are notes of the interfaces that the library knows.
+    let magic = library.windows(8).rposition(|window| window == b"\x7fhotcall").expect("a header");
     let path = Path::new(SCRATCH).join("damaged.so");
     for at in [0, 8, 12, 16, 24, 40, 60] {
         library[magic + at] ^= 0x20;
@@ -230,22 +231,35 @@ fn instances_keep_their_library() {
         path
     };
 
+    // Of an interface of which nobody knows what it hands out: it has a parameter.
     let library = open(&copy("libstaying.so")).unwrap();
     assert_eq!(mappings("libstaying.so"), 0, "opening does not load");
-    let probe = library.instantiate::<dyn Probe>("").unwrap();
+    let stage = library.instantiate::<dyn Stage<u64>>("").unwrap();
     drop(library);
-    assert_eq!(probe.count(), 1);
-    drop(probe);
-    assert_ne!(mappings("libstaying.so"), 0, "a library stays unless it is told to go");
+    assert_eq!(stage.size(&7), 8);
+    drop(stage);
+    assert_ne!(
+        mappings("libstaying.so"),
+        0,
+        "what may have handed something out stays unless it is told to go"
+    );
 
+    let library = open(&copy("libtold.so")).unwrap();
+    let stage = library.instantiate::<dyn Stage<u64>>("").unwrap();
+    // SAFETY: it gives numbers, and starts no threads.
+    unsafe { library.unload_when_drained() };
+    drop((library, stage));
+    assert!(cfg!(not(target_env = "gnu")) || mappings("libtold.so") == 0, "it goes when it is told to");
+
+    // Numbers only: nothing of it can have been handed out, but the type's name.
     let library = open(&copy("libgoing.so")).unwrap();
     let probe = library.instantiate::<dyn Probe>("").unwrap();
-    // SAFETY: a counter of numbers, without threads.
-    unsafe { library.unload_when_drained() };
     drop(library);
     assert_ne!(mappings("libgoing.so"), 0);
     assert_eq!(probe.count(), 1);
+    let name = probe.type_name();
     drop(probe);
+    assert!(name.ends_with("Counter"), "{name}");
     if cfg!(target_env = "gnu") {
         assert_eq!(mappings("libgoing.so"), 0, "it goes with its last instance");
     }

@@ -11,7 +11,7 @@ use super::trait_item::Trait;
 
 /// Names of a slot's own methods: a trait's method of such a name is the trait's when it is called on the slot, also where
 /// the trait is not in scope.
-const OF_SLOTS: [&str; 22] = [
+const OF_SLOTS: [&str; 23] = [
     "bind",
     "borrow",
     "clear",
@@ -33,6 +33,7 @@ const OF_SLOTS: [&str; 22] = [
     "target",
     "try_lock",
     "try_read",
+    "try_replace_with",
     "write",
 ];
 
@@ -48,8 +49,8 @@ impl Context<'_> {
         let slot = if self.of.is_shared() { self.of_slot() } else { self.refused(&quote!(MayShare)) };
         let foreign = self.of.foreign.as_ref().map(|_| self.of_foreign_handle());
         let bound = self.of.guarded_have_it().then(|| self.of_guarded());
-        let (patched, instance) = (self.of_patched(), self.of_instance());
-        quote!(#slot #within #foreign #bound #patched #instance)
+        let (patched, instance, lease) = (self.of_patched(), self.of_instance(), self.of_lease());
+        quote!(#slot #within #foreign #bound #patched #instance #lease)
     }
 
     /// The parameters of an implementation: `before` them lifetimes, and `after` them types.
@@ -242,26 +243,33 @@ impl Context<'_> {
     }
 
     fn of_instance(&self) -> Option<TokenStream> {
-        if !self.of.instances_have_it() {
-            return None;
-        }
+        self.of.instances_have_it().then(|| self.of_what_keeps_one(&quote!(Instance)))
+    }
+
+    /// What keeps an implementor of a slot for as long as somebody likes.
+    fn of_lease(&self) -> Option<TokenStream> {
+        self.of.leases_have_it().then(|| self.of_what_keeps_one(&quote!(Lease)))
+    }
+
+    /// A type of the runtime that keeps one implementor, and knows its table.
+    fn of_what_keeps_one(&self, name: &TokenStream) -> TokenStream {
         let (rt, interface, generics) = (&self.rt, self.of.interface(), &self.of.arguments);
         let predicates = &self.of.predicates;
         let body = |number: usize, method: &Method| {
             let (through_table, arguments) = (Names::new(number).through_table, &method.arguments);
             let index = self.of.index(number);
             quote! {
-                // SAFETY: the instance lives, and the code is what its table has for this method.
-                unsafe { #through_table::<#(#generics),*>(#rt::Instance::__load(self, #index) #(, #arguments)*) }
+                // SAFETY: the implementor lives, and the code is what its table has for this method.
+                unsafe { #through_table::<#(#generics),*>(#rt::#name::__load(self, #index) #(, #arguments)*) }
             }
         };
-        Some(self.implementation(
+        self.implementation(
             &self.header(&TokenStream::new(), &TokenStream::new()),
-            &quote!(#rt::Instance<#interface>),
+            &quote!(#rt::#name<#interface>),
             &quote!(#(#predicates,)*),
             &quote!(#[inline]),
             &body,
-        ))
+        )
     }
 
     /// Methods of the trait as methods of the type itself: they come before those that it derefs to.

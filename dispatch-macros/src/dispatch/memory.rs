@@ -6,7 +6,9 @@ use syn::visit_mut::VisitMut;
 use syn::{GenericArgument, PathArguments, Type};
 
 use super::expand::Context;
+use super::method::Why;
 use super::rewrite::Static;
+use super::trait_item::{MARKERS, is_named};
 use super::types::primitive;
 use crate::sources;
 
@@ -46,6 +48,54 @@ impl Context<'_> {
             #(#methods)*
             shares
         })
+    }
+}
+
+impl Context<'_> {
+    /// Whether what the methods take and give leads nowhere into the implementor's library, as a constant expression: see
+    /// `plain.rs` of the runtime.
+    pub(super) fn leaves_nothing(&self) -> TokenStream {
+        let (rt, of) = (&self.rt, self.of);
+        // What is declared `where Self: Sized` no trait object has.
+        let is_dispatched = of.undispatched.iter().all(|method| method.why == Why::Sized);
+        let may_be_marker = |bound| is_named(bound, &MARKERS);
+        if !of.parameters.is_empty()
+            || !is_dispatched
+            || of.foreign.is_some()
+            || !of.asked.iter().all(may_be_marker)
+        {
+            return quote!(false);
+        }
+        // Whether they are is not for their names to say.
+        let bounds = of.asked.iter().map(|bound| quote!(plain &= #rt::Asked::<dyn #bound>::IS_MARKER;));
+        let methods = of.methods.iter().map(|method| {
+            let (cfgs, types) = (&method.cfgs, &method.static_types);
+            let result = types.len() - 1;
+            let types = types.iter().enumerate().map(|(place, ty)| {
+                let ty = if place == result { ty } else { behind_reference(ty) };
+                quote!(plain &= #rt::Asked::<#ty>::IS_PLAIN;)
+            });
+            quote!(#(#cfgs)* { #(#types)* })
+        });
+        quote!({
+            #[allow(unused_imports)]
+            use #rt::Otherwise as _;
+            #[allow(unused_mut)]
+            let mut plain = true;
+            #(#bounds)*
+            #(#methods)*
+            plain
+        })
+    }
+}
+
+/// What a reference leads to.
+fn behind_reference(ty: &Type) -> &Type {
+    match ty {
+        Type::Reference(reference) => &reference.elem,
+        Type::Paren(inner) => behind_reference(&inner.elem),
+        Type::Group(inner) => behind_reference(&inner.elem),
+        other => other,
     }
 }
 

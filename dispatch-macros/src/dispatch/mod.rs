@@ -23,8 +23,8 @@ mod trait_item;
 mod types;
 
 use proc_macro2::TokenStream;
-use syn::ItemTrait;
 use syn::parse::{Parse, ParseStream};
+use syn::{ItemTrait, LitStr};
 
 use crate::paths::{CratePath, crate_path, with_crate_path};
 
@@ -32,15 +32,16 @@ pub(crate) use trait_item::{Foreign, Trait};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let item: ItemTrait = syn::parse2(item)?;
-    let Arguments { crate_path, blanket } = syn::parse2(arguments)?;
-    with_crate_path(crate_path, || dispatch(item, blanket))
+    let Arguments { crate_path, blanket, since } = syn::parse2(arguments)?;
+    with_crate_path(crate_path, || dispatch(item, blanket, since))
 }
 
-/// `blanket`, `crate = path`.
+/// `blanket`, `since = "1.2.0"`, `crate = path`.
 #[derive(Default)]
 struct Arguments {
     crate_path: Option<CratePath>,
     blanket: bool,
+    since: Option<LitStr>,
 }
 
 impl Parse for Arguments {
@@ -52,10 +53,15 @@ impl Parse for Arguments {
             } else if input.peek(syn::Ident) && input.fork().parse::<syn::Ident>()? == "blanket" {
                 input.parse::<syn::Ident>()?;
                 arguments.blanket = true;
+            } else if input.peek(syn::Ident) && input.fork().parse::<syn::Ident>()? == "since" {
+                input.parse::<syn::Ident>()?;
+                input.parse::<syn::Token![=]>()?;
+                arguments.since = Some(version(&input.parse()?)?);
             } else {
                 return Err(input.error(
                     "the arguments of #[dispatch] are `blanket`, for a trait that its crate implements for all types of a \
-                     kind, and `crate = path`, where hotcall is re-exported",
+                     kind, `since = \"1.2.0\"`, the version of this crate since which plugins are compatible, and \
+                     `crate = path`, where hotcall is re-exported",
                 ));
             }
             if !input.is_empty() {
@@ -66,20 +72,36 @@ impl Parse for Arguments {
     }
 }
 
-fn dispatch(mut item: ItemTrait, blanket: bool) -> syn::Result<TokenStream> {
+/// A version that others can be compared with: three numbers.
+fn version(text: &LitStr) -> syn::Result<LitStr> {
+    let value = text.value();
+    let numbers: Vec<_> = value.split('.').map(str::parse::<u64>).collect();
+    if numbers.len() == 3 && numbers.iter().all(Result::is_ok) {
+        return Ok(text.clone());
+    }
+    Err(syn::Error::new_spanned(
+        text,
+        "this is a version of this crate: three numbers, as in `since = \"1.2.0\"`",
+    ))
+}
+
+fn dispatch(mut item: ItemTrait, blanket: bool, since: Option<LitStr>) -> syn::Result<TokenStream> {
+    let of_since = since.iter().map(|since| quote::quote!(since = #since,));
     let again = blanket.then(|| quote::quote!(blanket,));
+    let again = quote::quote!(#again #(#of_since)*);
     if let Some(place) = item.attrs.iter().position(rewrites_methods) {
         // That attribute is to see the trait first.
         let krate = crate_path();
         item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
         return Ok(quote::quote!(#item));
     }
-    if let Some((with, without)) = configured(&item, again.as_ref()) {
+    if let Some((with, without)) = configured(&item, &again) {
         return Ok(quote::quote!(#with #without));
     }
     let rules = chain::Rules::take(&mut item)?;
     let analysed = Trait::analyse(&item)?;
     let analysed = if blanket { analysed.with_a_blanket() } else { analysed };
+    let analysed = analysed.compatible_since(since);
     let chains = chain::expansion(&analysed, &rules)?;
     let expansion = expand::expansion(&analysed, &chains);
     Ok(quote::quote! {
@@ -95,7 +117,7 @@ fn rewrites_methods(attribute: &syn::Attribute) -> bool {
 
 /// A method that may be configured out is no reason for anything that is written beside the trait. So where one might be, the
 /// compiler first says which it is: of two traits, with the method and without, it keeps one.
-fn configured(item: &ItemTrait, again: Option<&TokenStream>) -> Option<(ItemTrait, ItemTrait)> {
+fn configured(item: &ItemTrait, again: &TokenStream) -> Option<(ItemTrait, ItemTrait)> {
     let krate = crate_path();
     let place = item.items.iter().position(|item| match item {
         syn::TraitItem::Fn(function) => {
@@ -132,4 +154,21 @@ pub(crate) fn beside_function(item: &ItemTrait) -> syn::Result<TokenStream> {
 /// What stands beside the local trait that represents one of another crate.
 pub(crate) fn beside_foreign(item: &ItemTrait, foreign: Foreign) -> syn::Result<TokenStream> {
     Ok(expand::expansion(&Trait::analyse(item)?.represents(foreign)?, &TokenStream::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+
+    #[test]
+    fn arguments_say_what_is_accepted() {
+        let arguments: Arguments = syn::parse_str("blanket, since = \"1.2.0\"").unwrap();
+        assert!(arguments.blanket && arguments.since.is_some_and(|since| since.value() == "1.2.0"));
+        for wrong in ["1.2", "^1.2.0", "1.2.0-beta", "one", ""] {
+            let refused = syn::parse_str::<Arguments>(&format!("since = {wrong:?}")).err().expect("accepted");
+            assert!(refused.to_string().contains("three numbers"), "{refused}");
+        }
+        let refused = syn::parse_str::<Arguments>("version = \"1.2.0\"").err().expect("accepted");
+        assert!(refused.to_string().contains("`since = \"1.2.0\"`"), "{refused}");
+    }
 }

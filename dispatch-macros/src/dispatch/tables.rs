@@ -11,6 +11,22 @@ use super::trait_item::Trait;
 use super::types::tidy;
 
 impl Context<'_> {
+    /// What tells tools that the program knows the interface. One with parameters is many, which nobody lists.
+    fn note(&self) -> Option<TokenStream> {
+        let is_for_plugins = self.of.holder.is_some() && self.of.parameters.is_empty();
+        is_for_plugins.then(|| {
+            let (rt, interface) = (&self.rt, self.of.interface());
+            quote! {
+                const __HOTCALL_KNOWN: #rt::plugin::Record =
+                    #rt::plugin::Record::known(&<#interface as #rt::Interface>::DESCRIPTION);
+                #[used]
+                #[cfg_attr(target_os = "linux", unsafe(link_section = ".note.hotcall.record"))]
+                static __HOTCALL_NOTE: #rt::plugin::Note<{ __HOTCALL_KNOWN.length() }> =
+                    #rt::plugin::Note::new(&__HOTCALL_KNOWN);
+            }
+        })
+    }
+
     pub(super) fn tables(&self) -> TokenStream {
         let rt = &self.rt;
         let Trait { parameters, arguments: generics, bound, predicates, methods, .. } = self.of;
@@ -31,7 +47,7 @@ impl Context<'_> {
             }
         });
         let definitions = self.definitions();
-        let shares_memory = self.shares_memory();
+        let (shares_memory, leaves_nothing) = (self.shares_memory(), self.leaves_nothing());
         let shims = methods.iter().enumerate().map(|(number, method)| {
             let (cfgs, shim) = (&method.cfgs, Names::new(number).shim);
             quote!(#(#cfgs)* #rt::Code::new(#shim::<#(#generics,)* #implementor, #rt::Behind> as *const ()))
@@ -74,7 +90,12 @@ impl Context<'_> {
                 }
             }
         });
+        let since = self.of.since.iter();
+        let since = quote!(#rt::core::concat!(#(#since)*));
+        let note = self.note();
         quote! {
+            #note
+
             // SAFETY: the methods stand in the order in which the shims stand below.
             unsafe impl<#(#parameters),*> #rt::Interface for #interface
             where
@@ -84,8 +105,10 @@ impl Context<'_> {
                     name: #interface_name,
                     crate_name: #rt::core::env!("CARGO_PKG_NAME"),
                     crate_version: #rt::core::env!("CARGO_PKG_VERSION"),
+                    since: #since,
                     definitions: &[#(#definitions),*],
                     shares_memory: #shares_memory,
+                    leaves_nothing: #leaves_nothing,
                     methods: &[#(#description),*],
                 };
                 const EXCLUSIVE: bool = #is_exclusive;

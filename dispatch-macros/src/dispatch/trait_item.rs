@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::visit_mut::VisitMut;
-use syn::{GenericParam, ItemTrait, Lifetime, TraitItem, TypeParamBound};
+use syn::{GenericParam, ItemTrait, Lifetime, LitStr, TraitItem, TypeParamBound};
 
 use super::method::{self, Around, Kind, Method, Undispatched, Why};
 use super::rewrite::{Associated, associated_parameter};
@@ -30,6 +30,8 @@ pub(crate) struct Trait {
     pub(crate) supertraits: Vec<TypeParamBound>,
     /// What holds an implementor has all of them.
     pub(crate) knows_supertraits: bool,
+    /// All that it asks of its implementors, but lifetimes.
+    pub(crate) asked: Vec<TypeParamBound>,
     /// `Debug` is one of them.
     pub(crate) is_debug: bool,
     /// It has something that no type but an implementor can have.
@@ -51,6 +53,8 @@ pub(crate) struct Trait {
     /// It demands `Send` and not `Sync`: what borrows its implementors from several threads cannot have it.
     pub(crate) is_send_only: bool,
     pub(crate) foreign: Option<Foreign>,
+    /// The version of its crate since which plugins are compatible, as written.
+    pub(crate) since: Option<LitStr>,
     /// The type, declared beside the trait, that has its methods for what calls them. A function slot derefs to its
     /// function, and has none.
     pub(crate) holder: Option<Ident>,
@@ -190,6 +194,7 @@ impl Trait {
         Ok(Self {
             is_send_only: demands(&asked, "Send") && !demands(&asked, "Sync"),
             foreign: None,
+            since: None,
             holder: Some(format_ident!("__hotcall_{}", item.ident, span = Span::mixed_site())),
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
@@ -197,6 +202,7 @@ impl Trait {
             knows_supertraits: supertraits.iter().all(|bound| is_named(bound, &KNOWN)),
             is_debug: asked.iter().any(|bound| is_named(bound, &["Debug", "Error"])),
             supertraits,
+            asked: asked.into_iter().filter(|bound| !is_lifetime(bound)).collect(),
             is_closed,
             is_exclusive,
             methods,
@@ -215,6 +221,11 @@ impl Trait {
     /// The same, for a trait that its crate implements for all types of a kind: another implementation might be in the way.
     pub(crate) fn with_a_blanket(self) -> Self {
         Self { is_closed: true, ..self }
+    }
+
+    /// The same, with what is said of older versions of its crate.
+    pub(crate) fn compatible_since(self, since: Option<LitStr>) -> Self {
+        Self { since, ..self }
     }
 
     /// The same, for the hidden trait of a function slot.
@@ -255,6 +266,11 @@ impl Trait {
     /// What owns an instance can have the trait.
     pub(crate) fn instances_have_it(&self) -> bool {
         self.foreign.is_none() && self.keeps_only(&[Why::Sized, Why::Boxed])
+    }
+
+    /// What keeps an implementor of a slot, which nobody has alone, can have the trait.
+    pub(crate) fn leases_have_it(&self) -> bool {
+        self.is_shared() && self.foreign.is_none() && self.keeps_only(&[Why::Sized])
     }
 
     /// A chain can have the trait; `wanted`: it has rules for it.
@@ -400,6 +416,8 @@ impl<'ast> syn::visit::Visit<'ast> for Projections {
 const EVERYWHERE: [&str; 4] = ["Send", "Sync", "Any", "Sized"];
 /// Supertraits that everything has which holds an implementor.
 const KNOWN: [&str; 7] = ["Debug", "Display", "Error", "Unpin", "UnwindSafe", "RefUnwindSafe", "Freeze"];
+/// Supertraits without methods, if they are what their names say.
+pub(super) const MARKERS: [&str; 5] = ["Send", "Sync", "Unpin", "UnwindSafe", "RefUnwindSafe"];
 /// Supertraits with methods that take `&mut self`.
 const EXCLUSIVE: [&str; 15] = [
     "FnMut",
@@ -419,7 +437,7 @@ const EXCLUSIVE: [&str; 15] = [
     "BufMut",
 ];
 
-fn is_named(bound: &TypeParamBound, names: &[&str]) -> bool {
+pub(super) fn is_named(bound: &TypeParamBound, names: &[&str]) -> bool {
     matches!(bound, TypeParamBound::Trait(bound)
         if bound.path.segments.last().is_some_and(|last| names.iter().any(|name| last.ident == name)))
 }

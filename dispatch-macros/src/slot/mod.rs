@@ -132,6 +132,20 @@ impl<'a> Slot<'a> {
         quote! {
             #open
 
+            const __NAME: &str = <#definition as #rt::Definition>::NAME;
+            #[used]
+            #[cfg_attr(target_os = "linux", unsafe(link_section = ".note.hotcall.slot"))]
+            static __NOTE: #rt::plugin::SlotNote<{ __NAME.len() }> = #rt::plugin::SlotNote::new(
+                __NAME,
+                &[
+                    #rt::core::option_env!("CARGO_PKG_NAME"),
+                    #rt::core::option_env!("CARGO_PKG_VERSION"),
+                    #rt::core::option_env!("CARGO_PKG_REPOSITORY"),
+                ],
+                [#rt::core::line!() as u64, #rt::core::column!() as u64, #text],
+                <#interface as #rt::Interface>::EXCLUSIVE,
+            );
+
             // SAFETY: the definition is a type of this static alone; core, default and table are its own.
             unsafe impl #rt::Definition for #definition {
                 type Interface = #interface;

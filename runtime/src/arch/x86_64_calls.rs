@@ -90,15 +90,16 @@ pub(crate) enum Kept {
     Unwanted,
 }
 
-/// Finds the call to `stub` that the compiler placed at `label`, or soon behind it. `code` is the segment that the label is in;
-/// `pointer` reads a pointer of the image's, where there is one at an address.
+/// Finds the call to `stub` that the compiler placed at `label`, or soon behind it. `code` is the segment that the label is in,
+/// which is loaded at `base`; `pointer` reads a pointer of the image's, where there is one at an address.
 pub(crate) fn find_call(
     code: &[u8],
+    base: usize,
     label: usize,
     stub: usize,
     pointer: impl Fn(usize) -> Option<usize>,
 ) -> Result<CallSite, Kept> {
-    let start = label.wrapping_sub(code.as_ptr().addr());
+    let start = label.wrapping_sub(base);
     let Some(code) = code.get(start..) else { return Err(Kept::NoCall) };
     let window = &code[..code.len().min(WINDOW)];
     // A displacement that leads just there is no accident: 32 bits agree.
@@ -194,7 +195,7 @@ mod tests {
 
     fn find(code: &Aligned, at: usize, stub: usize) -> Result<usize, Kept> {
         let start = code.0.as_ptr().addr();
-        find_call(&code.0, start + at, stub, |_| None).map(|site| site.at.get() - start)
+        find_call(&code.0, start, start + at, stub, |_| None).map(|site| site.at.get() - start)
     }
 
     #[test]
@@ -227,7 +228,7 @@ mod tests {
         code.0[64..70].copy_from_slice(&[0xff, 0x15, 0x10, 0, 0, 0]);
         let start = code.0.as_ptr().addr();
         let pointer = |at: usize| (at == start + 64 + 6 + 0x10).then_some(0x1234);
-        let site = find_call(&code.0, start + 64, 0x1234, pointer).unwrap();
+        let site = find_call(&code.0, start, start + 64, 0x1234, pointer).unwrap();
         assert_eq!(site.form, Form::Pointer);
         // The test's bytes are not executed: one address serves for both views.
         let write = WriteAddr::new(code.0.as_mut_ptr().expose_provenance() + 64);

@@ -117,8 +117,8 @@ impl Host {
     }
 
     /// Whether values that own memory may pass between this library and the host.
-    pub(super) fn allocates_elsewhere(&self) -> bool {
-        !self.is_this() && self.allocator.kin(&Allocator::THIS) == Kin::Differ
+    pub(super) fn kin(&self) -> Kin {
+        if self.is_this() { Kin::Same } else { self.allocator.kin(&Allocator::THIS) }
     }
 
     /// Whether this copy of the standard library is the host's.

@@ -27,7 +27,7 @@ impl Loaded {
     /// # Safety
     ///
     /// None is needed: the signature is that of Linux.
-    pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
+    pub(crate) unsafe fn load(copy: PrivateCopy, _: &Path) -> Result<Self, (PrivateCopy, String)> {
         Err((copy, unsupported()))
     }
 

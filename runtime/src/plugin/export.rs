@@ -20,6 +20,7 @@ use core::convert::Infallible;
 use core::fmt::Display;
 use core::ptr::{self, NonNull};
 
+use super::allocator::Kin;
 use super::boundary::{self, Exported, Host};
 use super::catch;
 use crate::interface::{Implements, Table};
@@ -65,9 +66,16 @@ pub enum Outcome {
 pub struct Fresh {
     data: NonNull<()>,
     table: &'static Table,
+    /// Memory that passes is of one allocator for certain, or none passes.
+    one_allocator: bool,
 }
 
 impl Fresh {
+    /// Whether memory that passes is of one allocator for certain, or none passes.
+    pub(crate) fn is_of_one_allocator(&self) -> bool {
+        self.one_allocator
+    }
+
     /// The instance, its code and its destructor: as the invariant says.
     pub(crate) fn into_parts(self) -> (NonNull<()>, &'static Table) {
         (self.data, self.table)
@@ -177,7 +185,8 @@ where
     if request.interface != interface {
         return Outcome::Foreign(Text::new(interface.to_owned()));
     }
-    if request.shares_memory && request.host.allocates_elsewhere() {
+    let kin = if request.shares_memory { request.host.kin() } else { Kin::Same };
+    if kin == Kin::Differ {
         return Outcome::AllocatesElsewhere;
     }
     boundary::prepare(request.host);
@@ -185,7 +194,7 @@ where
     let outcome = catch::attempt(|| match constructor(request.config) {
         Ok(value) => {
             let data = NonNull::from(Box::leak(Box::new(value))).cast();
-            Outcome::Made(Fresh { data, table })
+            Outcome::Made(Fresh { data, table, one_allocator: kin == Kin::Same })
         }
         Err(error) => Outcome::Failed(Text::new(error.to_string())),
     });

@@ -26,7 +26,8 @@ use object::{Architecture, Object, ObjectKind, ObjectSection, ObjectSymbol};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
-use super::header::{self, Build, Flaw, Header};
+use super::header::{self, BACKEND, Build, Flaw, Header};
+use super::note::{self, slots_of_this_program};
 use crate::error::PluginError;
 
 /// The longest name that `memfd_create` takes, in bytes.
@@ -95,6 +96,7 @@ impl Drop for PrivateCopy {
 pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
     let bytes = read(path)?;
     let headers = headers(path, &bytes)?;
+    shares_no_slot(path, &bytes, &headers)?;
     let copy = copy(path, &bytes).map_err(|error| PluginError::Load {
         path: path.to_owned(),
         reason: format!("no private copy of its {} bytes could be made: {error}", bytes.len()),
@@ -102,13 +104,17 @@ pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginE
     Ok((copy, headers))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+/// The bytes of an ELF file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     let failed = |source: io::Error| PluginError::Read { path: path.to_owned(), source };
     // A pipe in the library's place would block an open without NONBLOCK for ever.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut file =
         rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(|e| failed(e.into()))?;
     let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(refused(path, "it is a directory"));
+    }
     if !metadata.is_file() {
         return Err(refused(path, "it is not a regular file"));
     }
@@ -125,7 +131,7 @@ fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
     Ok(bytes)
 }
 
-fn refused(path: &Path, reason: impl Into<String>) -> PluginError {
+pub(crate) fn refused(path: &Path, reason: impl Into<String>) -> PluginError {
     PluginError::NotAPlugin { path: path.to_owned(), reason: reason.into() }
 }
 
@@ -139,27 +145,74 @@ fn headers(path: &Path, bytes: &[u8]) -> Result<Vec<Header>, PluginError> {
     if let Some(wanted) = architecture().filter(|wanted| *wanted != elf.architecture()) {
         return Err(refused(path, format!("it is for {:?}, this machine is {wanted:?}", elf.architecture())));
     }
-    let section = elf
-        .section_by_name(header::SECTION)
-        .ok_or_else(|| refused(path, format!("it has no section `{}`", header::SECTION)))?;
-    let section = section.data().map_err(damaged)?;
     let host = Build::host();
-    let headers = header::decode(section, &host).map_err(|flaw| match flaw {
+    let headers = header::decode(section(path, &elf)?, &host).map_err(|flaw| match flaw {
         Flaw::Malformed(reason) => refused(path, reason),
-        Flaw::Build(library) => {
-            PluginError::Build { path: path.to_owned(), library: library.to_string(), host: host.to_string() }
-        }
+        Flaw::Build(library) => another_build(path, &library, &host),
     })?;
     for header in &headers {
-        let entry = header.entry.as_bytes();
-        let defines = |symbol: object::read::elf::ElfSymbol<'_, '_, _>| {
-            symbol.is_definition() && symbol.name_bytes().is_ok_and(|name| name == entry)
-        };
-        if !elf.dynamic_symbols().any(defines) {
-            return Err(refused(path, format!("its symbol `{}` was stripped or hidden", header.entry)));
-        }
+        is_there(path, &elf, header)?;
     }
     Ok(headers)
+}
+
+/// Refuses a library that calls slots of this program, where they are not one: only between two that are built for patching.
+fn shares_no_slot(path: &Path, bytes: &[u8], headers: &[Header]) -> Result<(), PluginError> {
+    let Some(backend) = backend_that_links_nothing(headers, BACKEND) else { return Ok(()) };
+    let elf = NativeElfFile::parse(bytes).ok();
+    let library = elf.as_ref().map(slots).unwrap_or_default();
+    let shared =
+        if library.is_empty() { Vec::new() } else { note::shared(&library, &slots_of_this_program()) };
+    if shared.is_empty() { Ok(()) } else { Err(not_linked(path, shared, backend, BACKEND)) }
+}
+
+/// The library's backend, where its slots cannot follow those of a program with the backend `host`.
+pub(crate) fn backend_that_links_nothing<'a>(headers: &'a [Header], host: &str) -> Option<&'a str> {
+    let patched = |backend: &str| backend == "patched";
+    headers.iter().map(|header| header.backend.as_str()).find(|library| !patched(library) || !patched(host))
+}
+
+pub(crate) fn not_linked(path: &Path, slots: Vec<String>, library: &str, host: &str) -> PluginError {
+    PluginError::Slots { path: path.to_owned(), slots, library: library.to_owned(), host: host.to_owned() }
+}
+
+/// The slots that a library or a program declares.
+pub(crate) fn slots<'data>(elf: &impl Object<'data>) -> Vec<note::Slot> {
+    let notes =
+        elf.sections().filter(|section| section.name().is_ok_and(|name| name.starts_with(note::SECTIONS)));
+    notes
+        .filter_map(|section| section.data().ok())
+        .flat_map(|notes| note::slots(notes).collect::<Vec<_>>())
+        .collect()
+}
+
+pub(crate) fn another_build(path: &Path, library: &Build, host: &Build) -> PluginError {
+    PluginError::Build { path: path.to_owned(), library: library.to_string(), host: host.to_string() }
+}
+
+/// The bytes of the records.
+pub(crate) fn section<'data>(path: &Path, elf: &impl Object<'data>) -> Result<&'data [u8], PluginError> {
+    let section = elf.section_by_name(header::SECTION).ok_or_else(|| {
+        refused(
+            path,
+            format!("it has no section `{}`, into which `hotcall::export!` writes", header::SECTION),
+        )
+    })?;
+    section.data().map_err(|error| refused(path, format!("it is cut short or damaged: {error}")))
+}
+
+/// Whether the constructor that a record names can be found.
+pub(crate) fn is_there<'data>(
+    path: &Path,
+    elf: &impl Object<'data>,
+    header: &Header,
+) -> Result<(), PluginError> {
+    let entry = header.entry.as_bytes();
+    let mut symbols = elf.dynamic_symbols();
+    if symbols.any(|symbol| symbol.is_definition() && symbol.name_bytes().is_ok_and(|name| name == entry)) {
+        return Ok(());
+    }
+    Err(refused(path, format!("its symbol `{}` was stripped or hidden", header.entry)))
 }
 
 /// The architecture of this program, where `object` has a name for it; the dynamic linker looks too.
@@ -216,7 +269,7 @@ mod tests {
     fn what_is_no_library_is_refused() {
         assert!(matches!(read(Path::new("/nonexistent/lib.so")), Err(PluginError::Read { .. })));
         for (path, expected) in [
-            ("/", "it is not a regular file"),
+            ("/", "it is a directory"),
             ("/dev/null", "it is not a regular file"),
             (concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "it is not an ELF file"),
         ] {

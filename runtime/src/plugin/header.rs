@@ -14,15 +14,19 @@
 //!       compiler       text, see build.rs               /  any two versions can name each other
 //!       panic          text, `unwind` or `abort`
 //!       layout         u64, how the compiler lays out a type of many fields
+//!       backend        text, `patched` or `portable`: it matters where both sides have a slot
 //!       name           text, of the export
 //!       entry          text, symbol of the constructor
 //!       interface      text, `dyn Effect`
 //!       crate          text, text: name and version of the crate that declares the interface
+//!       since          text, the version of that crate since which the interface is compatible; empty for this version alone
 //!       definitions    u32, and for each: name text, hash u64
 //!       shares memory  u32, 0 or 1
 //!       methods        u32, and for each: name text, signature text,
 //!                      u32, and for each argument and the result: size u64, alignment u64
 //! ```
+//!
+//! A program has the same records, for itself and for each of its interfaces, in notes (see `note`): name and entry are empty.
 //!
 //! The writer runs in constant evaluation: what reaches the file is an array of bytes without a single
 //! relocation, so that the reader needs to know nothing of how the library would be loaded.
@@ -37,7 +41,7 @@ use crate::interface::Description;
 /// How a record begins.
 pub const MAGIC: [u8; 8] = *b"\x7fhotcall";
 /// The format that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The section of the library.
 #[cfg(target_os = "linux")]
 pub(crate) const SECTION: &str = "hotcall_plugin";
@@ -46,6 +50,9 @@ const HOTCALL: &str = env!("HOTCALL_SOURCE");
 const COMPILER: &str = env!("HOTCALL_COMPILER");
 /// What the runtime itself was compiled with. A library's record says it of the crate that exports.
 const PANIC: &str = if cfg!(panic = "abort") { "abort" } else { "unwind" };
+
+/// How calls of slots are made.
+pub(crate) const BACKEND: &str = if cfg!(patched) { "patched" } else { "portable" };
 
 /// Differs where a compiler was told to lay types out at random, or by another rule.
 const LAYOUT: u64 = {
@@ -75,6 +82,18 @@ const LAYOUT: u64 = {
     ];
     fnv1a(&offsets)
 };
+
+/// The record of no interface: it says what this copy of hotcall was built with.
+pub(super) const OF_THIS_BUILD: Record = Record::known(&Description {
+    name: "",
+    crate_name: "",
+    crate_version: "",
+    since: "",
+    definitions: &[],
+    shares_memory: false,
+    leaves_nothing: false,
+    methods: &[],
+});
 
 const LENGTH_AT: usize = 12;
 const FINGERPRINT_AT: usize = 16;
@@ -113,6 +132,12 @@ impl Record {
         Self { interface, name, entry, panic }
     }
 
+    /// The record of an interface that a program knows.
+    #[must_use]
+    pub const fn known(interface: &'static Description) -> Self {
+        Self { interface, name: "", entry: "", panic: PANIC }
+    }
+
     /// How many bytes it takes.
     #[must_use]
     pub const fn length(&self) -> usize {
@@ -145,11 +170,13 @@ impl Record {
         writer.text(compiler);
         writer.text(self.panic);
         writer.bytes(&LAYOUT.to_le_bytes());
+        writer.text(BACKEND);
         writer.text(self.name);
         writer.text(self.entry);
         writer.text(self.interface.name);
         writer.text(self.interface.crate_name);
         writer.text(self.interface.crate_version);
+        writer.text(self.interface.since);
         writer.number(self.interface.definitions.len());
         let mut definitions = self.interface.definitions;
         while let [definition, tail @ ..] = definitions {
@@ -209,11 +236,11 @@ impl<const N: usize> Writer<N> {
 /// What a program or a library was built with: all that must be equal before interfaces are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Build {
-    format: u32,
-    hotcall: String,
-    compiler: String,
+    pub(crate) format: u32,
+    pub(crate) hotcall: String,
+    pub(crate) compiler: String,
     /// Nothing where the format is another.
-    panic: String,
+    pub(crate) panic: String,
     layout: u64,
 }
 
@@ -247,6 +274,7 @@ impl fmt::Display for Build {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) fingerprint: u64,
+    pub(crate) backend: String,
     pub(crate) name: String,
     pub(crate) entry: String,
     pub(crate) interface: InterfaceRecord,
@@ -258,6 +286,7 @@ pub(crate) struct InterfaceRecord {
     pub(crate) name: String,
     pub(crate) crate_name: String,
     pub(crate) crate_version: String,
+    pub(crate) since: String,
     pub(crate) definitions: Vec<(String, u64)>,
     pub(crate) shares_memory: bool,
     pub(crate) methods: Vec<MethodRecord>,
@@ -280,70 +309,115 @@ pub(crate) enum Flaw {
     Build(Build),
 }
 
-/// Reads every record of a section.
+/// Reads every record of a section, all of them written by a build like `host`.
 pub(crate) fn decode(section: &[u8], host: &Build) -> Result<Vec<Header>, Flaw> {
     let mut headers = Vec::new();
-    let mut reader = Reader { section, at: 0 };
-    loop {
-        while section.get(reader.at) == Some(&0) {
-            reader.at += 1;
+    for record in records(section) {
+        let record = record?;
+        if record.build != *host {
+            return Err(Flaw::Build(record.build));
         }
-        if reader.at == section.len() {
-            break;
-        }
-        headers.push(record(&mut reader, host)?);
+        headers.push(record.exported()?);
     }
     if headers.is_empty() {
-        return Err(Flaw::Malformed("its header is empty".to_owned()));
+        return Err(Flaw::Malformed(EMPTY.to_owned()));
     }
     Ok(headers)
 }
 
-fn record(reader: &mut Reader<'_>, host: &Build) -> Result<Header, Flaw> {
-    let start = reader.at;
-    if reader.take(MAGIC.len())? != MAGIC {
-        return Err(reader.flaw(start, "the magic number is missing"));
+/// What is wrong with a section without records.
+pub(crate) const EMPTY: &str = "its header is empty";
+
+/// The records of a section, whatever build wrote them. It ends with the first that is damaged.
+pub(crate) fn records(section: &[u8]) -> impl Iterator<Item = Result<Opened<'_>, Flaw>> {
+    let mut reader = Reader { section, at: 0 };
+    core::iter::from_fn(move || {
+        while section.get(reader.at) == Some(&0) {
+            reader.at += 1;
+        }
+        if reader.at == section.len() {
+            return None;
+        }
+        let opened = Opened::next(&mut reader);
+        if opened.is_err() {
+            reader.at = section.len();
+        }
+        Some(opened)
+    })
+}
+
+/// A record of which it is known who wrote it: the rest can be read where that was the same format.
+pub(crate) struct Opened<'a> {
+    pub(crate) build: Build,
+    fingerprint: u64,
+    start: usize,
+    rest: Reader<'a>,
+}
+
+impl<'a> Opened<'a> {
+    fn next(reader: &mut Reader<'a>) -> Result<Self, Flaw> {
+        let start = reader.at;
+        if reader.take(MAGIC.len())? != MAGIC {
+            return Err(reader.flaw(start, "the magic number is missing"));
+        }
+        let format = reader.u32()?;
+        let length = reader.u32()? as usize;
+        let fingerprint = reader.u64()?;
+        let body_length = length
+            .checked_sub(BODY_AT)
+            .ok_or_else(|| reader.flaw(start, "the record's length is impossible"))?;
+        let body = reader.at;
+        if fnv1a(reader.take(body_length)?) != fingerprint {
+            return Err(reader.flaw(start, "the record's fingerprint is not that of its bytes"));
+        }
+        // From here on reads end with the record, and positions in messages are still those of the section.
+        let mut rest = Reader { section: &reader.section[..reader.at], at: body };
+        let mut build =
+            Build { format, hotcall: rest.text()?, compiler: rest.text()?, panic: String::new(), layout: 0 };
+        if format == FORMAT {
+            build.panic = rest.text()?;
+            build.layout = rest.u64()?;
+        }
+        Ok(Self { build, fingerprint, start, rest })
     }
-    let format = reader.u32()?;
-    let length = reader.u32()? as usize;
-    let fingerprint = reader.u64()?;
-    let body_length =
-        length.checked_sub(BODY_AT).ok_or_else(|| reader.flaw(start, "the record's length is impossible"))?;
-    let body = reader.at;
-    if fnv1a(reader.take(body_length)?) != fingerprint {
-        return Err(reader.flaw(start, "the record's fingerprint is not that of its bytes"));
+
+    /// What it says; nothing, where it is of another format.
+    pub(crate) fn read(self) -> Result<Option<Header>, Flaw> {
+        let Self { build, fingerprint, mut rest, .. } = self;
+        if build.format != FORMAT {
+            return Ok(None);
+        }
+        let header = Header {
+            fingerprint,
+            backend: rest.text()?,
+            name: rest.text()?,
+            entry: rest.text()?,
+            interface: InterfaceRecord {
+                name: rest.text()?,
+                crate_name: rest.text()?,
+                crate_version: rest.text()?,
+                since: rest.text()?,
+                definitions: rest.list(|reader| Ok((reader.text()?, reader.u64()?)))?,
+                shares_memory: rest.u32()? != 0,
+                methods: rest.list(Reader::method)?,
+            },
+        };
+        if rest.at != rest.section.len() {
+            return Err(rest.flaw(rest.at, "the record is longer than what it holds"));
+        }
+        Ok(Some(header))
     }
-    // From here on reads end with the record, and positions in messages are still those of the section.
-    let mut reader = Reader { section: &reader.section[..reader.at], at: body };
-    let mut build =
-        Build { format, hotcall: reader.text()?, compiler: reader.text()?, panic: String::new(), layout: 0 };
-    if format == FORMAT {
-        build.panic = reader.text()?;
-        build.layout = reader.u64()?;
+
+    /// As [`read`](Self::read), of this format, of an export.
+    pub(crate) fn exported(self) -> Result<Header, Flaw> {
+        let (start, section) = (self.start, self.rest.section);
+        let flaw = |what| Reader { section, at: start }.flaw(start, what);
+        let header = self.read()?.ok_or_else(|| flaw("the record is of another format"))?;
+        if header.entry.is_empty() || header.entry.contains('\0') {
+            return Err(flaw("the entry's symbol is not a symbol"));
+        }
+        Ok(header)
     }
-    if build != *host {
-        return Err(Flaw::Build(build));
-    }
-    let header = Header {
-        fingerprint,
-        name: reader.text()?,
-        entry: reader.text()?,
-        interface: InterfaceRecord {
-            name: reader.text()?,
-            crate_name: reader.text()?,
-            crate_version: reader.text()?,
-            definitions: reader.list(|reader| Ok((reader.text()?, reader.u64()?)))?,
-            shares_memory: reader.u32()? != 0,
-            methods: reader.list(Reader::method)?,
-        },
-    };
-    if reader.at != reader.section.len() {
-        return Err(reader.flaw(reader.at, "the record is longer than what it holds"));
-    }
-    if header.entry.is_empty() || header.entry.contains('\0') {
-        return Err(reader.flaw(start, "the entry's symbol is not a symbol"));
-    }
-    Ok(header)
 }
 
 /// Reads forward through bytes that nothing vouches for.
@@ -422,8 +496,10 @@ mod tests {
         name: "dyn Effect",
         crate_name: "effects",
         crate_version: "1.2.3",
+        since: "1.1.0",
         definitions: &[TypeDefinition { name: "Mode", hash: 7 }],
         shares_memory: true,
+        leaves_nothing: false,
         methods: &[
             Method { name: "process", signature: "process(&self, x: f32) -> f32", layout: &[(4, 4), (4, 4)] },
             Method { name: "name", signature: "name(&self) -> String", layout: &[(24, 8)] },
@@ -464,12 +540,13 @@ mod tests {
         assert_eq!(header.interface.name, "dyn Effect");
         assert_eq!(header.interface.crate_name, "effects");
         assert_eq!(header.interface.crate_version, "1.2.3");
+        assert_eq!(header.interface.since, "1.1.0");
         assert_eq!(header.interface.definitions, [("Mode".to_owned(), 7)]);
         assert!(header.interface.shares_memory);
         assert_eq!(header.interface.methods[0].signature, "process(&self, x: f32) -> f32");
         assert_eq!(header.interface.methods[0].layout, [(4, 4), (4, 4)]);
         assert_eq!(header.interface.methods[1].layout, [(24, 8)]);
-        assert_eq!(&BYTES[..12], b"\x7fhotcall\x02\0\0\0");
+        assert_eq!(&BYTES[..12], b"\x7fhotcall\x03\0\0\0");
         assert_eq!(BYTES[12..16], (BYTES.len() as u32).to_le_bytes());
     }
 
@@ -488,12 +565,12 @@ mod tests {
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
         assert_eq!(
             build.to_string(),
-            "hotcall 9.9.9 (header format 2) and another compiler, with panic = \"unwind\""
+            "hotcall 9.9.9 (header format 3) and another compiler, with panic = \"unwind\""
         );
         // A later format still names its version and compiler, whatever follows them.
-        bytes[8] = 3;
+        bytes[8] = 4;
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
-        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 3) and another compiler");
+        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 4) and another compiler");
         assert!(matches!(read(&[&BYTES[..], &bytes[..]].concat()), Err(Flaw::Build(_))));
     }
 

@@ -10,7 +10,7 @@ use super::allocator::{Allocator, Kin};
 use super::boundary::Host;
 use super::compare::{Difference, difference};
 use super::export::{Entry, Outcome, Request};
-use super::header::Header;
+use super::header::{Header, InterfaceRecord};
 use super::platform::{Loaded, PrivateCopy, examine};
 use crate::error::{Error, PluginError};
 use crate::gated::Gated;
@@ -52,11 +52,19 @@ const TARGET: &str = "hotcall::plugin";
 ///
 /// # Unloading
 ///
-/// By default a library that was loaded stays, even when its last handle and its last instance are gone.
-/// Nothing can show that it is no longer needed: a `&'static str` that a method returned, a vtable in a
-/// `Box<dyn Error>`, a thread-local destructor or a thread of its own may live on. What hotcall promises of a
+/// A library that was loaded is unloaded with its last handle and its last instance **where nothing of it can have been handed
+/// out**, as the types of the interfaces say of which it made instances: their traits have no parameters and no supertraits but
+/// `Send` and `Sync`, and their methods give numbers, text (`String`) and collections of them (`Vec`, `Option`, `Result`, tuples,
+/// arrays), by value, and take these, or one reference to them ([`Description::leaves_nothing`](crate::Description)). A library of
+/// which no instance could be made goes as well.
+///
+/// Any other stays by default. Nothing can show that it is no longer needed: a `&'static str` that a method returned, a vtable in a
+/// `Box<dyn Error>` or in a type of the interface's crate may live on. What hotcall promises of a
 /// replaced plugin is that it is *drained*, not that it is unmapped. One that stays costs its memory and one
 /// file descriptor. [`Library::unload_when_drained`] is for who knows better.
+///
+/// Both kinds stay where something of the library may still run: see there. Names of types ([`Instance::type_name`]) are copies, and
+/// outlive it.
 ///
 /// # Panics in a plugin
 ///
@@ -97,6 +105,8 @@ struct Inner {
     loading: Gated<Loading>,
     loaded: OnceLock<Loaded>,
     unload: AtomicBool,
+    /// It has made an instance of an interface of which something may be left.
+    leaves: AtomicBool,
     /// Slots of it follow the program's: it stays.
     linked: AtomicBool,
 }
@@ -203,6 +213,7 @@ impl Library {
                 loading: Gated::new(Loading::Copy(copy)),
                 loaded: OnceLock::new(),
                 unload: AtomicBool::new(false),
+                leaves: AtomicBool::new(false),
                 linked: AtomicBool::new(false),
             }),
         })
@@ -300,6 +311,10 @@ impl Library {
         let outcome = unsafe { entry(&request) };
         let reason = match outcome {
             Outcome::Made(fresh) => {
+                if !I::DESCRIPTION.leaves_nothing || !fresh.is_of_one_allocator() {
+                    // Partner: `Inner::drop`. As in `unload_when_drained`.
+                    self.inner.leaves.store(true, Ordering::Relaxed);
+                }
                 let (data, table) = fresh.into_parts();
                 let keeper: Keeper = self.inner.clone();
                 // SAFETY: `Fresh` promises what `data` and `table` are; `inner` keeps the library.
@@ -356,6 +371,7 @@ impl Inner {
     /// The one export with this interface and, if one is given, this name.
     fn select<I: ?Sized + Interface>(&self, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
         let host = &I::DESCRIPTION;
+        let ours = InterfaceRecord::of(host);
         let candidates = self.exports.iter().filter(|export| {
             export.interface() == host.name && name.is_none_or(|name| export.name() == name)
         });
@@ -363,7 +379,7 @@ impl Inner {
         let mut differing: Option<(&Export, Difference)> = None;
         for export in candidates {
             // Traits of one name may come from several crates: blame the one from the crate that was meant.
-            match difference(&export.header.interface, host) {
+            match difference(&export.header.interface, &ours) {
                 None => agreed.push(export),
                 Some(found) => {
                     if differing.is_none() || export.header.interface.crate_name == host.crate_name {
@@ -406,7 +422,7 @@ impl Inner {
         let loaded = match core::mem::replace(&mut *loading, Loading::Begun) {
             Loading::Copy(copy) => {
                 // SAFETY: the promise of `Library::open`.
-                let load = || unsafe { Loaded::load(copy) };
+                let load = || unsafe { Loaded::load(copy, &self.path) };
                 near_the_program(load).map_err(|(copy, reason)| {
                     *loading = Loading::Copy(copy);
                     reason
@@ -459,8 +475,8 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Partner: `Library::unload_when_drained`.
-        let unload = *self.unload.get_mut();
+        // Partners: `Library::unload_when_drained`, and `make`.
+        let unload = *self.unload.get_mut() || !*self.leaves.get_mut();
         if unload && *self.linked.get_mut() {
             let reason = "its slots follow the program's";
             tracing::warn!(target: TARGET, path = %self.path.display(), reason, "plugin kept mapped");
@@ -469,7 +485,8 @@ impl Drop for Inner {
         if let Some(loaded) = self.loaded.take().filter(|_| unload) {
             let path = self.path.display();
             // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of
-            // `unload_when_drained`.
+            // `unload_when_drained`; or the interfaces of all instances are such that nothing of the library was handed out
+            // (`plain`), and what its code told the system `unload` knows of.
             match unsafe { loaded.unload() } {
                 Ok(()) => tracing::info!(target: TARGET, %path, "plugin unloaded"),
                 Err(reason) => tracing::warn!(target: TARGET, %path, reason, "plugin kept mapped"),

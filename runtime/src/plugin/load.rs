@@ -3,12 +3,13 @@
 
 use core::error::Error;
 use core::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use super::export::Entry;
 use super::file::PrivateCopy;
+use super::opened;
 use super::remains::Remains;
 use crate::sabotage::{self, Sabotage};
 
@@ -26,13 +27,13 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Loads `copy`, or gives it back with what the dynamic linker said. What the library needs is bound at
+    /// Loads `copy`, of `file`, or gives it back with what the dynamic linker said. What the library needs is bound at
     /// once: a missing symbol is an error here, not a crash later.
     ///
     /// # Safety
     ///
     /// The library's constructors run. The caller vouches for them.
-    pub(crate) unsafe fn load(copy: PrivateCopy) -> Result<Self, (PrivateCopy, String)> {
+    pub(crate) unsafe fn load(copy: PrivateCopy, file: &Path) -> Result<Self, (PrivateCopy, String)> {
         let name = match copy.name() {
             Ok(name) => name,
             Err(reason) => return Err((copy, reason)),
@@ -41,6 +42,7 @@ impl Loaded {
         match unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) } {
             Ok(handle) => {
                 let handle = handle.into_raw();
+                opened::add(name.clone(), file.to_owned());
                 // SAFETY: it has just been loaded.
                 let remains = unsafe { Remains::watch(handle) };
                 // SAFETY: as above.
@@ -76,8 +78,9 @@ impl Loaded {
         let closed = ManuallyDrop::into_inner(handle).close();
         // SAFETY: with NOLOAD nothing is loaded and no constructor runs; a library that is still there was
         // loaded by `load`, and stays as it is.
-        let resident = unsafe { Library::open(Some(name), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
+        let resident = unsafe { Library::open(Some(&name), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) };
         if closed.is_ok() && resident.is_err() {
+            opened::remove(&name);
             drop(ManuallyDrop::into_inner(copy));
             return Ok(());
         }

@@ -39,6 +39,8 @@
 //! 4. *Code outlives its instances.* Each instance holds its library.
 //! 5. *No panic of a library's reaches the host.* What a table of a library names lets none out (`boundary`).
 //! 6. *A library that may still run stays.* It is unmapped only where `remains` knows of nothing.
+//! 7. *What was handed out outlives its user.* A library is unmapped only where the caller says that nothing of it was kept, or
+//!    where the interfaces of all its instances hand out nothing that could be (`crate::plain`).
 //!
 //! # What it cannot do
 //!
@@ -52,16 +54,19 @@ pub(crate) mod boundary;
     path = "catch_elsewhere.rs"
 )]
 pub(crate) mod catch;
-mod compare;
+pub(crate) mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 pub(crate) mod export;
 #[cfg(target_os = "linux")]
-mod file;
+pub(crate) mod file;
 pub(crate) mod header;
 mod library;
 #[cfg(target_os = "linux")]
 mod load;
+pub(crate) mod note;
+#[cfg(target_os = "linux")]
+pub(crate) mod opened;
 #[cfg(target_os = "linux")]
 mod remains;
 #[cfg(test)]

@@ -19,8 +19,10 @@ unsafe impl Interface for dyn Probe {
         name: "dyn Probe",
         crate_name: "testing",
         crate_version: "0.0.0",
+        since: "",
         definitions: &[],
         shares_memory: false,
+        leaves_nothing: false,
         methods: &[Method { name: "get", signature: "get(&self) -> u32", layout: &[(4, 4)] }],
     };
     const EXCLUSIVE: bool = false;

@@ -23,20 +23,16 @@ use std::sync::Arc;
 use crossbeam_epoch::{self as epoch, Atomic, Owned};
 
 use super::{reclaimer, section};
-use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::plugin::{Allocator, Kin};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::SlotCore;
 use crate::slot::backend::{Linked, Refused};
-use crate::slot::commit::{self, Change, Outcome};
+use crate::slot::commit::{self, Change, Made, Outcome};
 
 /// What a slot is to hold, made of what it holds.
-pub(crate) type Make<'a> = &'a mut dyn FnMut(&Arc<Installed>) -> RawInstance;
-
-/// What a commit of [`Make`] gives.
-pub(crate) type Made = Result<Arc<Installed>, (Error, Option<RawInstance>)>;
+pub(crate) type Make<'a> = &'a mut dyn FnMut(&Arc<Installed>) -> Option<RawInstance>;
 
 /// How another copy of hotcall reaches this one.
 #[doc(hidden)]
@@ -47,6 +43,8 @@ pub struct Runtime {
     register_fork: extern "C" fn(),
     /// Waits until the sections and guards that are there at the call are gone. The heavy barrier is the caller's.
     wait_for_readers: extern "C" fn(),
+    /// Visits the numbers of the threads that are waited for there.
+    for_each_waited_for: fn(&mut dyn FnMut(u32)),
     /// Code was written, and there is no `membarrier`: its threads serialise themselves.
     code_written: extern "C" fn(),
     /// Whether the calling thread is in one of its sections, or holds one of its guards.
@@ -73,6 +71,7 @@ pub struct Runtime {
 pub(crate) static OWN: Runtime = Runtime {
     register_fork: register_fork_here,
     wait_for_readers: wait_for_readers_here,
+    for_each_waited_for: section::for_each_waited_for,
     code_written: code_written_here,
     is_protected: is_protected_here,
     may_follow,
@@ -229,6 +228,11 @@ pub(crate) fn wait_for_readers() {
         return;
     }
     for_each_linked(|runtime| (runtime.wait_for_readers)());
+}
+
+/// See [`Runtime::for_each_waited_for`].
+pub(crate) fn for_each_waited_for(visit: &mut dyn FnMut(u32)) {
+    for_each_linked(|runtime| (runtime.for_each_waited_for)(visit));
 }
 
 /// See [`Runtime::code_written`].

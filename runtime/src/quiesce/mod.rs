@@ -21,6 +21,7 @@ pub(crate) mod section;
 pub(crate) mod stand_in;
 
 pub use guard::{Guard, pin};
+pub use reclaimer::{AlreadyReclaimed, Reclaimer};
 pub use section::{Section, force_pinned_sections, sections};
 
 /// How plain calls and guards of a thread are protected.
@@ -56,6 +57,17 @@ pub(crate) fn registered_threads() -> usize {
     return registry::owned();
     #[cfg(not(asymmetric))]
     0
+}
+
+/// Visits the number of each thread that the grace period which is under way waits for, more than once where it has several
+/// sections. Where there are no records nobody knows them.
+pub(crate) fn for_each_waited_for(visit: &mut dyn FnMut(u32)) {
+    #[cfg(asymmetric)]
+    section::for_each_waited_for(visit);
+    #[cfg(patched)]
+    linked::for_each_waited_for(visit);
+    #[cfg(not(asymmetric))]
+    let _ = visit;
 }
 
 /// Readers, their grace periods and what waits for them, around a fork: after the gate is closed.

@@ -11,6 +11,9 @@
 //! What is deferred is run behind the gate of [`crate::gated`], so that a fork finds it in the queue or done. The user's
 //! instances are dropped outside, in the order in which they were replaced.
 //!
+//! What is leased when its grace period has ended is *held*: listed, so that [`crate::report()`] can name it, until the last
+//! lease lets it go.
+//!
 //! The allocator may itself be behind a slot, and replace what it finds there from inside an allocation. So nothing is allocated
 //! or freed, and no thread is started, while the queue's lock is held: what is added to it is made before, what is
 //! taken from it is freed after.
@@ -18,7 +21,9 @@
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Waker;
 use std::collections::LinkedList;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -61,6 +66,12 @@ pub(super) struct Queue {
     pub(super) due: LinkedList<Deferred>,
     /// Past their grace period, and nothing leads to them: to be drained in this order.
     past: LinkedList<std::vec::IntoIter<Arc<Installed>>>,
+    /// Past their grace period, and leased.
+    held: LinkedList<Held>,
+    /// How many were held so far.
+    held_so_far: u64,
+    /// Since when the grace period that is under way lasts.
+    waiting_since: Option<Instant>,
     /// Somebody waits: do not gather.
     urgent: bool,
     pub(super) running: bool,
@@ -82,11 +93,21 @@ impl Queue {
     }
 }
 
+/// An instance that leases hold back.
+pub(crate) struct Held {
+    pub(crate) installed: Arc<Installed>,
+    pub(crate) since: Instant,
+    number: u64,
+}
+
 pub(super) static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     deferred: LinkedList::new(),
     waiting: LinkedList::new(),
     due: LinkedList::new(),
     past: LinkedList::new(),
+    held: LinkedList::new(),
+    held_so_far: 0,
+    waiting_since: None,
     urgent: false,
     running: false,
     refused: false,
@@ -137,8 +158,18 @@ fn push(deferred: Deferred) {
 /// Asks for grace periods now rather than soon, and waits until `done`, which some deferred work brings about. Whether
 /// it did before `deadline`.
 pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> bool {
+    wait_until_queue(|_| done(), deadline)
+}
+
+/// Waits until what is held at the call has been let go. Whether it was before `deadline`.
+pub(crate) fn wait_for_leases(deadline: Option<Instant>) -> bool {
+    let so_far = lock(&QUEUE).held_so_far;
+    wait_until_queue(|queue| queue.held.iter().all(|held| held.number >= so_far), deadline)
+}
+
+fn wait_until_queue(done: impl Fn(&Queue) -> bool, deadline: Option<Instant>) -> bool {
     let mut queue = lock(&QUEUE);
-    while !done() {
+    while !done(&queue) {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return false;
@@ -153,7 +184,7 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
             let alone = stand_in::wait(deadline);
             // It may be done by now.
             queue = lock(&QUEUE);
-            if start || alone || done() {
+            if start || alone || done(&queue) {
                 continue;
             }
         }
@@ -175,6 +206,18 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
 /// Asks for a grace period now rather than soon.
 #[cfg(patched)]
 pub(crate) fn hurry() {
+    let _ = hurry_here();
+}
+
+/// The same, of whichever copy of hotcall has what the caller waits for. Where its thread cannot be started, nobody will wake the
+/// caller.
+pub(crate) fn hurry_everywhere() -> Result<(), ()> {
+    #[cfg(patched)]
+    super::linked::hurry_host();
+    hurry_here()
+}
+
+fn hurry_here() -> Result<(), ()> {
     let mut queue = lock(&QUEUE);
     queue.urgent = true;
     let start = is_to_be_started(&mut queue);
@@ -184,6 +227,8 @@ pub(crate) fn hurry() {
         report(start_reclaimer());
     }
     stand_in::help();
+    let queue = lock(&QUEUE);
+    if queue.running || queue.stands_in || queue.is_empty() { Ok(()) } else { Err(()) }
 }
 
 /// Whether the caller is to start the reclaimer, once it has given the lock back: there is none, and nobody else will.
@@ -193,6 +238,90 @@ fn is_to_be_started(queue: &mut Queue) -> bool {
     }
     queue.running = true;
     true
+}
+
+/// The right to be the thread that waits for grace periods and drops what was replaced.
+///
+/// By itself hotcall starts a thread for that, `hotcall-reclaim`, at the first replacement. Whoever wants to choose its priority, its
+/// processors or its name claims the work before that, and gives it a thread of its own:
+///
+/// ```
+/// use hotcall::{Reclaimer, dispatch, slot};
+/// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+/// # struct Bypass; impl Effect for Bypass { fn process(&self, s: f32) -> f32 { s } }
+/// # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
+/// # #[slot] pub static EFFECT: dyn Effect = Bypass;
+///
+/// let reclaimer = Reclaimer::claim()?;
+/// std::thread::Builder::new().name("housekeeping".into()).spawn(|| reclaimer.run())?;
+/// EFFECT.replace(Gain(2.0))?.wait()?;           // its end, and destructors, are housekeeping's
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The rest of a replacement is done by the thread that calls `replace`. One that must not do it sends the instance to one that
+/// may; see `docs/REALTIME.md`.
+///
+/// Dropped without having run, it leaves the work to hotcall again. A forked child has neither thread, and starts its own at
+/// need.
+#[derive(Debug)]
+pub struct Reclaimer {
+    /// Only [`claim`](Self::claim) makes one.
+    claimed: (),
+}
+
+/// What was replaced is another thread's already: a [`Reclaimer`] was claimed, or something was replaced before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlreadyReclaimed;
+
+impl core::fmt::Display for AlreadyReclaimed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(
+            "a thread waits for what was replaced already: claim that work before the first replacement, and once",
+        )
+    }
+}
+
+impl std::error::Error for AlreadyReclaimed {}
+
+impl Reclaimer {
+    /// Claims the work. Until [`run`](Self::run) is called, nothing that is replaced is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyReclaimed`] where it has been claimed, or hotcall has started its own thread.
+    pub fn claim() -> Result<Self, AlreadyReclaimed> {
+        super::register_fork();
+        if is_to_be_started(&mut lock(&QUEUE)) { Ok(Self { claimed: () }) } else { Err(AlreadyReclaimed) }
+    }
+
+    /// Does the work on the calling thread, for as long as the process lives. Destructors of what was replaced run there; it may
+    /// not hold a guard, or be inside a call through a slot.
+    ///
+    /// # Panics
+    ///
+    /// It does: then it would wait for itself.
+    pub fn run(self) -> ! {
+        assert!(
+            !super::would_deadlock(),
+            "a thread that holds a guard, or is inside a call, would wait for itself"
+        );
+        core::mem::forget(self);
+        run()
+    }
+}
+
+impl Drop for Reclaimer {
+    fn drop(&mut self) {
+        let () = self.claimed;
+        let mut queue = lock(&QUEUE);
+        let wanted = !queue.deferred.is_empty() || queue.waiters != 0;
+        queue.running = wanted;
+        drop(queue);
+        if wanted {
+            report(start_reclaimer());
+        }
+    }
 }
 
 /// Why that failed.
@@ -249,6 +378,7 @@ fn run() -> ! {
         {
             let mut queue = lock(&QUEUE);
             let mut past = core::mem::take(&mut queue.waiting);
+            queue.waiting_since = None;
             queue.due.append(&mut past);
         }
         while run_next() {}
@@ -292,9 +422,89 @@ pub(super) fn run_next() -> bool {
     true
 }
 
+/// Whether there are leases of it: then the last of them lets it go, and until then it is listed.
+fn hold(one: &Arc<Installed>) -> bool {
+    if one.leases() == 0 || sabotage::is(Sabotage::LeasesHoldNothing) {
+        return false;
+    }
+    let held = Held { installed: Arc::clone(one), since: Instant::now(), number: 0 };
+    let mut held = LinkedList::from([held]);
+    {
+        let mut queue = lock(&QUEUE);
+        held.iter_mut().for_each(|held| held.number = queue.held_so_far);
+        queue.held_so_far += 1;
+        queue.held.append(&mut held);
+    }
+    if one.settle_leases(let_go) {
+        return true;
+    }
+    // The last of them went meanwhile.
+    drop(unlist(Arc::as_ptr(one)));
+    false
+}
+
+/// Takes one out of the list of those that are held. To be dropped without the queue's lock.
+fn unlist(one: *const Installed) -> LinkedList<Held> {
+    let mut queue = lock(&QUEUE);
+    let is_it = |held: &Held| core::ptr::eq(Arc::as_ptr(&held.installed), one);
+    let Some(at) = queue.held.iter().position(is_it) else { return LinkedList::new() };
+    let mut found = queue.held.split_off(at);
+    let mut rest = found.split_off(1);
+    queue.held.append(&mut rest);
+    found
+}
+
+/// The last lease of what is held was given back: it is dropped here, where nobody will ask for it.
+fn let_go(one: *const Installed) {
+    let (mut instance, mut waker) = (None, None);
+    {
+        let _no_fork = gated::pass();
+        for held in unlist(one) {
+            (instance, waker) = held.installed.drain();
+        }
+        if lock(&QUEUE).waiters != 0 {
+            DONE.notify_all();
+        }
+    }
+    // The user's code, which finds nothing locked.
+    waker.into_iter().for_each(wake);
+    instance.into_iter().for_each(drop_drained);
+}
+
+/// Tells somebody that what he waits for has drained. It is the user's code: its panic goes no further.
+fn wake(waker: Waker) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        tracing::error!(target: "hotcall", "a waker panicked");
+        core::mem::forget(payload);
+    }
+}
+
+/// What is held, for a report: how long each is.
+pub(crate) fn for_each_held(mut visit: impl FnMut(&Installed, Duration)) {
+    // What is visited is copied before: the visitor allocates.
+    let mut held: Vec<(Arc<Installed>, Instant)> = Vec::new();
+    loop {
+        let queue = lock(&QUEUE);
+        if held.capacity() >= queue.held.len() {
+            held.extend(queue.held.iter().map(|held| (Arc::clone(&held.installed), held.since)));
+            break;
+        }
+        let wanted = queue.held.len() + 4;
+        drop(queue);
+        held.reserve(wanted);
+    }
+    held.iter().for_each(|(installed, since)| visit(installed, since.elapsed()));
+}
+
+/// How long the grace period that is under way has lasted, and how many are waiting for its end.
+pub(crate) fn grace_period_lasts() -> Option<Duration> {
+    lock(&QUEUE).waiting_since.map(|since| since.elapsed())
+}
+
 /// Drains until one is to be dropped, and drops that: those before it are dropped by then. Whether there was any.
 pub(super) fn drain_next() -> bool {
     let mut instance = None;
+    let mut wakers = Vec::new();
     {
         let _no_fork = gated::pass();
         let mut next = {
@@ -305,7 +515,12 @@ pub(super) fn drain_next() -> bool {
         };
         let Some(some) = next.front_mut() else { return false };
         for one in some.by_ref().take(TOGETHER) {
-            instance = one.drain();
+            if hold(&one) {
+                continue;
+            }
+            let waker;
+            (instance, waker) = one.drain();
+            wakers.extend(waker);
             if instance.is_some() {
                 break;
             }
@@ -320,6 +535,7 @@ pub(super) fn drain_next() -> bool {
         }
     }
     // The user's code, which finds nothing locked.
+    wakers.into_iter().for_each(wake);
     if let Some(instance) = instance {
         drop_drained(instance);
     }
@@ -344,6 +560,7 @@ fn wait_for_work() {
     }
     queue.urgent = false;
     queue.waiting = core::mem::take(&mut queue.deferred);
+    queue.waiting_since = Some(Instant::now());
 }
 
 thread_local! {
@@ -368,6 +585,7 @@ pub(crate) fn after_fork_in_child() {
     queue.waiting.append(&mut queue.deferred);
     queue.due.append(&mut queue.waiting);
     queue.deferred.append(&mut queue.due);
+    queue.waiting_since = None;
     queue.running = false;
     // The thread that forks may itself be in a destructor of what it frees.
     queue.stands_in = CURRENT.get();

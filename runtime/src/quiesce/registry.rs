@@ -219,6 +219,14 @@ pub(crate) fn flags() -> impl Iterator<Item = &'static Flag> {
     entries().filter(|entry| !is_given_up(entry)).flat_map(|(_, record)| record.flags.iter())
 }
 
+/// Visits the number of each thread with a section that began before the phase.
+pub(crate) fn for_each_before(phase: u64, visit: &mut dyn FnMut(u32)) {
+    let before = |record: &Record| record.flags.iter().any(|flag| !flag.has_passed(phase));
+    let owners = entries().filter(|(_, record)| before(record)).map(|(owner, _)| owner);
+    let threads = owners.filter_map(|owner| owner::thread(owner.load(Ordering::Relaxed)));
+    threads.for_each(|thread| visit(thread.number));
+}
+
 fn is_given_up((owner, _): &(&AtomicU64, &Record)) -> bool {
     sabotage::is(Sabotage::DeadGiveUp) && has_ended(owner.load(Ordering::Relaxed))
 }

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicBool, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use super::record::Flag;
 use super::{Sections, registry};
@@ -196,6 +196,32 @@ mod stale {
     pub(crate) fn serialise() {}
 }
 
+/// The phase that is waited for; 0 while none is. For reports: where two wait, it is that of one of them.
+static WAITED_FOR: AtomicU64 = AtomicU64::new(0);
+
+struct WaitedFor;
+
+impl WaitedFor {
+    fn new(phase: u64) -> Self {
+        WAITED_FOR.store(phase, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        WAITED_FOR.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Visits the number of each thread that is waited for.
+pub(crate) fn for_each_waited_for(visit: &mut dyn FnMut(u32)) {
+    let phase = WAITED_FOR.load(Ordering::Relaxed);
+    if phase != 0 {
+        registry::for_each_before(phase, visit);
+    }
+}
+
 /// W3 and W4 of [`super::record`]: waits until every section that is there now is over; or until `go_on`, which is asked between
 /// looks, says no. Whether they are over. The caller has passed the heavy barrier.
 pub(crate) fn wait_for_readers(mut go_on: impl FnMut() -> bool) -> bool {
@@ -207,6 +233,7 @@ pub(crate) fn wait_for_readers(mut go_on: impl FnMut() -> bool) -> bool {
         }
     }
     let phase = registry::PHASES.next();
+    let _waited_for = WaitedFor::new(phase);
     let mut waiting: Vec<_> = registry::flags().filter(|flag| !flag.has_passed(phase)).collect();
     waiting.iter().for_each(|flag| flag.raise(phase));
     loop {

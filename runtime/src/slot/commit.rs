@@ -99,11 +99,14 @@ pub(crate) fn commit_one(change: Change) -> Result<Arc<Installed>, (Error, RawIn
     }
 }
 
-/// Commits the change that `make` makes of what the slot holds.
+/// What came of a change that was to be made of what the slot held: `None` where it was not made.
+pub(crate) type Made = Result<Option<Arc<Installed>>, (Error, Option<RawInstance>)>;
+
+/// Commits the change that `make` makes of what the slot holds, if it makes one.
 pub(crate) fn commit_with(
     slot: &'static SlotCore,
-    make: impl FnOnce(&Arc<Installed>) -> RawInstance,
-) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
+    make: impl FnOnce(&Arc<Installed>) -> Option<RawInstance>,
+) -> Made {
     let mut make = Some(make);
     let mut made = |old: &Arc<Installed>| match make.take() {
         Some(make) => make(old),
@@ -120,18 +123,19 @@ pub(crate) fn commit_with(
 /// other thread replaces what it reads.
 pub(crate) fn commit_with_here(
     slot: &'static SlotCore,
-    make: &mut dyn FnMut(&Arc<Installed>) -> RawInstance,
-) -> Result<Arc<Installed>, (Error, Option<RawInstance>)> {
+    make: &mut dyn FnMut(&Arc<Installed>) -> Option<RawInstance>,
+) -> Made {
     let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = 1).entered();
     let turn = Turn::begin(turn_of(slot)).map_err(|error| (error, None))?;
     let old = installed(slot).map_err(|error| (error, None))?;
-    let change = Change::new(slot, make(&old));
+    let Some(made) = make(&old) else { return Ok(None) };
+    let change = Change::new(slot, made);
     drop(old);
     let result = commit_in_turn(vec![change]);
     drop(turn);
     stand_in::help();
     match result {
-        Ok(mut old) => Ok(old.swap_remove(0)),
+        Ok(mut old) => Ok(Some(old.swap_remove(0))),
         Err((error, mut changes)) => Err((error, changes.swap_remove(0).into_instance())),
     }
 }

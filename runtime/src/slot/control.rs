@@ -1,11 +1,12 @@
 //! Retargeting: by the slot itself, or, where calling and retargeting are separate capabilities, by its control.
 
+use core::convert::Infallible;
 use core::fmt;
 use std::sync::Arc;
 
 use super::commit::{self, Change};
 use super::{Definition, Held, Slot, SlotCore};
-use crate::error::{Error, ReplaceError};
+use crate::error::{Error, ReplaceError, TryReplaceError};
 use crate::installed::Installed;
 use crate::instance::{Instance, RawInstance};
 use crate::interface::{Crosses, Implements, Interface, Stubs};
@@ -176,6 +177,23 @@ impl<D: Definition> Control<D> {
         install_made(self.slot, make)
     }
 
+    /// As [`Slot::try_replace_with`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_replace_with<T, E, F>(
+        &self,
+        make: F,
+    ) -> Result<Retired<D::Interface>, TryReplaceError<D::Interface, E>>
+    where
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+        F: FnOnce(&Held<'_, D::Interface>) -> Result<T, E>,
+    {
+        try_install_made(self.slot, make)
+    }
+
     /// As [`Slot::restore`].
     ///
     /// # Errors
@@ -251,6 +269,37 @@ impl<D: Definition> Slot<D> {
         install_made(self, make)
     }
 
+    /// As [`replace_with`](Self::replace_with), where `make` may fail: then the slot is as it was.
+    ///
+    /// ```no_run
+    /// # use hotcall::{dispatch, slot, Library};
+    /// # #[dispatch] pub trait Effect: Send + Sync { fn state(&self) -> String; }
+    /// # struct Bypass; impl Effect for Bypass { fn state(&self) -> String { String::new() } }
+    /// # #[slot] pub static EFFECT: dyn Effect = Bypass;
+    /// # // SAFETY: it is our own plugin.
+    /// # let library = unsafe { Library::open("libreverb.so") }?;
+    /// // The new version begins with the state of the old one, or the old one stays.
+    /// EFFECT.try_replace_with(|old| library.instantiate::<dyn Effect>(&old.state()))?;
+    /// # Ok::<(), hotcall::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TryReplaceError::Make`] with what `make` answered, and [`TryReplaceError::Replace`] as for
+    /// [`replace_with`](Self::replace_with).
+    pub fn try_replace_with<T, E, F>(
+        &'static self,
+        make: F,
+    ) -> Result<Retired<D::Interface>, TryReplaceError<D::Interface, E>>
+    where
+        D: Open,
+        T: Send + Sync + 'static,
+        D::Interface: Implements<T>,
+        F: FnOnce(&Held<'_, D::Interface>) -> Result<T, E>,
+    {
+        try_install_made(self, make)
+    }
+
     /// Puts the implementor back that the slot was declared with; where the trait has `&mut self`, another like it.
     ///
     /// # Errors
@@ -283,20 +332,43 @@ where
     D: Definition<Interface: Implements<T>>,
     T: Send + Sync + 'static,
 {
+    try_install_made(slot, |old| Ok::<_, Infallible>(make(old))).map_err(|error| match error {
+        TryReplaceError::Replace(error) => error,
+        TryReplaceError::Make(never) => match never {},
+    })
+}
+
+fn try_install_made<D, T, E>(
+    slot: &'static Slot<D>,
+    make: impl FnOnce(&Held<'_, D::Interface>) -> Result<T, E>,
+) -> Result<Retired<D::Interface>, TryReplaceError<D::Interface, E>>
+where
+    D: Definition<Interface: Implements<T>>,
+    T: Send + Sync + 'static,
+{
+    let refused = TryReplaceError::Replace;
     // Before the slot's turn: who has the lock may replace.
     let _alone = if D::Interface::EXCLUSIVE {
-        Some(slot.lock.alone().map_err(|_| ReplaceError::without(Error::Reentrant))?)
+        Some(slot.lock.alone().map_err(|_| refused(ReplaceError::without(Error::Reentrant)))?)
     } else {
         None
     };
+    let mut failed = None;
     let made = commit::commit_with(&slot.core, |old: &Arc<Installed>| {
         let held = Held::new(old.data(), old.table());
-        Instance::<D::Interface>::new(make(&held)).into_raw()
+        match make(&held) {
+            Ok(value) => Some(Instance::<D::Interface>::new(value).into_raw()),
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        }
     });
     match made {
-        Ok(old) => Ok(Retired::new(old)),
-        Err((error, Some(raw))) => Err(ReplaceError::new(error, Instance::from_raw(raw))),
-        Err((error, None)) => Err(ReplaceError::without(error)),
+        Ok(Some(old)) => Ok(Retired::new(old)),
+        Ok(None) => Err(TryReplaceError::Make(failed.expect("nothing was made because it failed"))),
+        Err((error, Some(raw))) => Err(refused(ReplaceError::new(error, Instance::from_raw(raw)))),
+        Err((error, None)) => Err(refused(ReplaceError::without(error))),
     }
 }
 

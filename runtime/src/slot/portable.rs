@@ -71,13 +71,19 @@ impl SlotCore {
     /// What is installed. The caller holds a guard, a section or the writers' lock while it uses the answer.
     #[inline]
     pub(crate) fn current(&self) -> (*mut (), &'static Table) {
-        // Acquire, partner of the AcqRel swap in `install`: the instance is there.
-        let installed = self.installed.load(Ordering::Acquire);
-        // SAFETY: the type's invariant; the caller's protection keeps the count from going to zero.
-        match unsafe { installed.as_ref() } {
+        match self.holder() {
             Some(installed) => (installed.data(), installed.table()),
             None => (self.default_data.as_ptr(), self.default_table),
         }
+    }
+
+    /// The same, with what holds it; nothing, for the default. As above, of the caller.
+    #[inline]
+    pub(crate) fn holder(&self) -> Option<&Installed> {
+        // Acquire, partner of the AcqRel swap in `install`: the instance is there.
+        let installed = self.installed.load(Ordering::Acquire);
+        // SAFETY: the type's invariant; the caller's protection keeps the count from going to zero.
+        unsafe { installed.as_ref() }
     }
 
     /// What is installed, with a count of its own. The caller holds the writers' lock.

@@ -36,7 +36,7 @@ impl Target {
         self.symbol.as_deref()
     }
 
-    /// The shared library that its code is in; `None` where it is in the program itself.
+    /// The shared library that its code is in, as it was opened; `None` where it is in the program itself.
     #[must_use]
     pub fn library(&self) -> Option<&Path> {
         self.library.as_deref()

@@ -6,11 +6,12 @@
 //! library, by whichever of them this code runs in.
 #![allow(unsafe_code)]
 
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::CStr;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::fork;
+use super::loaded::{segment, walk};
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
 
@@ -19,13 +20,13 @@ use crate::slot::backend::SlotCore;
 #[repr(C)]
 pub(crate) struct CallRecord {
     /// From here to where the call begins.
-    call: i32,
+    pub(crate) call: i32,
     /// From the next word to the stub that it calls.
-    stub: i32,
+    pub(crate) stub: i32,
     /// From the one after to a function that gives the slot, or to the linkage table's entry for it.
-    core: i32,
+    pub(crate) core: i32,
     /// The method's index in its interface.
-    method: u32,
+    pub(crate) method: u32,
 }
 
 impl CallRecord {
@@ -228,20 +229,6 @@ fn name_of(info: &libc::dl_phdr_info) -> String {
     unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
 }
 
-/// Calls `visit` with each image until it answers false.
-fn walk(visit: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
-    extern "C" fn each(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
-        // SAFETY: `data` is the pointer to `visit` below, which outlives the walk.
-        let visit = unsafe { &mut *data.cast::<&mut dyn FnMut(&libc::dl_phdr_info) -> bool>() };
-        // SAFETY: the dynamic linker gives a valid `info` for the duration of this call.
-        let info = unsafe { &*info };
-        c_int::from(!visit(info))
-    }
-    let mut visit = visit;
-    // SAFETY: `each` has the signature asked for and does not unwind: `visit` only reads memory and pushes.
-    unsafe { libc::dl_iterate_phdr(Some(each), (&raw mut visit).cast()) };
-}
-
 fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
     // SAFETY: the dynamic linker describes `dlpi_phnum` headers at `dlpi_phdr`.
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
@@ -279,17 +266,6 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
             found.push(Image { name, calls, slots, code, readable });
         }
     }
-}
-
-/// The bytes of a segment.
-///
-/// # Safety
-///
-/// It is loaded and readable, and its image stays loaded while the bytes are used.
-unsafe fn segment(base: usize, header: &libc::Elf64_Phdr) -> &'static [u8] {
-    let start = base.wrapping_add(header.p_vaddr as usize);
-    // SAFETY: the caller's promise.
-    unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) }
 }
 
 /// What the notes that hotcall wrote begin with: the lengths of name and description, the type, the name.

@@ -12,6 +12,8 @@ pub(crate) mod image;
 pub(crate) mod image_pages;
 #[cfg(patched)]
 pub(crate) mod jitdump;
+#[cfg(target_os = "linux")]
+pub(crate) mod loaded;
 #[cfg(patched)]
 pub(crate) mod memory;
 #[cfg(patched)]
@@ -27,3 +29,13 @@ pub(crate) mod symbol;
 pub(crate) mod thread;
 #[cfg(asymmetric)]
 mod tour;
+
+/// What a thread of this process is called; empty where nobody knows.
+pub(crate) fn name_of_thread(number: u32) -> String {
+    let name = if cfg!(target_os = "linux") {
+        std::fs::read_to_string(format!("/proc/self/task/{number}/comm")).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    name.trim_end().to_owned()
+}

@@ -40,7 +40,10 @@ pub(crate) fn of(code: Code) -> Found {
     let entry = unsafe { libc::getauxval(libc::AT_ENTRY) } as usize;
     let program = look_up(core::ptr::without_provenance(entry)).map(|program| program.dli_fbase);
     let library = (program != Some(info.dli_fbase)).then(|| text(info.dli_fname)).flatten();
-    Found { name, library: library.map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(&path))) }
+    let library = library.map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(&path)));
+    // Of a copy, the file that it is of.
+    let library = library.map(|path| crate::plugin::opened::file_of(&path).unwrap_or(path));
+    Found { name, library }
 }
 
 /// Other systems are not asked.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use hotcall::{Batch, Error, slot};
+use hotcall::{Batch, Error, TryReplaceError, slot};
 use hotcall_tests::negative;
 
 use crate::{Adds, Idle, Step, eventually};
@@ -160,4 +160,46 @@ fn the_same_slot_is_replaced_afterwards() {
     assert_eq!((SLOT.run(1), OTHER.run(1)), (8, 8));
     drop((SLOT.restore().unwrap(), OTHER.restore().unwrap()));
     eventually("all are freed", || ended.load(Ordering::SeqCst) == 4);
+}
+
+/// What makes the new one may fail: nothing has changed then, and the next attempt is as the first.
+#[test]
+fn a_failure_leaves_the_slot_as_it_was() {
+    #[slot(control = CONTROL)]
+    static CONTROLLED: dyn Step = Idle;
+    #[slot]
+    static SLOT: dyn Step = Idle;
+    let ended = Arc::new(AtomicUsize::new(0));
+    drop(SLOT.replace(Adds::new(3, &ended)).unwrap());
+    let before = hotcall::stats().retired;
+    let grown = |old: &hotcall::Held<'_, dyn Step>, text: &str| {
+        text.parse::<u64>().map(|number| Adds::new(old.run(number), &ended))
+    };
+    let failure = SLOT.try_replace_with(|old| grown(old, "three")).unwrap_err();
+    let TryReplaceError::Make(error) = &failure else { panic!("{failure}") };
+    assert_eq!((error.to_string(), failure.to_string()), (error.to_string(), error.to_string()));
+    assert!(std::error::Error::source(&failure).is_some());
+    assert_eq!((SLOT.run(1), ended.load(Ordering::SeqCst)), (4, 0));
+    assert!(hotcall::report().holding.is_empty());
+
+    let old = SLOT.try_replace_with(|old| grown(old, "4")).unwrap().wait().unwrap();
+    assert_eq!((old.run(1), SLOT.run(1)), (4, 8));
+    drop(old);
+
+    // It is refused as `replace_with` is; and an error of hotcall's own goes on with `?`.
+    let nested = SLOT.try_replace_with(|_| -> Result<Adds, Error> {
+        let refusal = SLOT.try_replace_with(|_| Ok::<Idle, Error>(Idle)).unwrap_err();
+        assert!(
+            matches!(&refusal, TryReplaceError::Replace(error) if matches!(error.error(), Error::Reentrant))
+        );
+        Err(Error::from(refusal))
+    });
+    assert!(matches!(nested.map_err(Error::from), Err(Error::Reentrant)));
+    assert_eq!(SLOT.run(1), 8);
+    assert_eq!(hotcall::stats().retired, before + 1);
+
+    assert!(CONTROL.try_replace_with(|_| Err::<Idle, _>("no")).is_err());
+    drop(CONTROL.try_replace_with(|_| Ok::<_, Error>(Adds::new(1, &ended))).unwrap());
+    assert_eq!(CONTROLLED.run(1), 2);
+    drop((CONTROL.restore().unwrap(), SLOT.restore().unwrap()));
 }

@@ -206,10 +206,7 @@ impl SlotCore {
 
     /// What is installed. The caller holds a guard, a section or the writers' lock while it uses the answer.
     pub(crate) fn current(&self) -> (*mut (), &'static Table) {
-        // Acquire, partner of the AcqRel swap in `install`: the instance is there.
-        let installed = self.installed.load(Ordering::Acquire);
-        // SAFETY: invariant 5; the caller's protection keeps the count from going to zero.
-        match unsafe { installed.as_ref() } {
+        match self.holder() {
             Some(installed) => (installed.data(), installed.table()),
             None => (self.default_data.as_ptr(), self.default_table),
         }
@@ -218,13 +215,19 @@ impl SlotCore {
     /// The code of a method in what is installed, and the instance. The caller is protected as for [`current`](Self::current).
     #[inline(always)]
     pub(crate) fn installed_code(&self, method: usize) -> Option<(*const (), Code)> {
-        // Acquire, partner of the AcqRel swap in `install` and of the Release in `mirror`: the instance is there.
-        let installed = self.installed.load(Ordering::Acquire);
-        // SAFETY: as in `current`.
-        let installed = unsafe { installed.as_ref() }?;
+        let installed = self.holder()?;
         // SAFETY: the slot's stubs ask, each for its own method, and what is installed has the slot's interface.
         let code = unsafe { installed.method(method) };
         Some((installed.data(), code))
+    }
+
+    /// What is installed, with what holds it; nothing, for the default. The caller is protected as for [`current`](Self::current).
+    #[inline(always)]
+    pub(crate) fn holder(&self) -> Option<&Installed> {
+        // Acquire, partner of the AcqRel swap in `install` and of the Release in `mirror`: the instance is there.
+        let installed = self.installed.load(Ordering::Acquire);
+        // SAFETY: invariant 5; the caller's protection keeps the count from going to zero.
+        unsafe { installed.as_ref() }
     }
 
     /// What is installed, with a count of its own. The caller holds the writers' lock.

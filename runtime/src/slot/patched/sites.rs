@@ -348,7 +348,8 @@ impl Images {
             };
             let code = image.code_at(label).unwrap_or_default();
             let call = if wanted {
-                arch::find_call(code, label, record.stub(), |pointer| image.pointer_at(pointer))
+                let base = code.as_ptr().addr();
+                arch::find_call(code, base, label, record.stub(), |pointer| image.pointer_at(pointer))
             } else {
                 Err(Kept::Unwanted)
             };

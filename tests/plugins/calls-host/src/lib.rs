@@ -1,9 +1,10 @@
 //! A plugin that calls slots of its host, and has slots of its own.
 #![forbid(unsafe_code)]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotcall::{Instance, slot};
+use hotcall::{Instance, Lease, slot};
 use hotcall_host_slots::named::{self, Fixed, Number};
 use hotcall_host_slots::{Caller, TALLY, Tally, UNTOUCHED};
 
@@ -30,6 +31,13 @@ impl Tally for Usurper {
 static OWN: dyn Number = Fixed(100);
 #[slot]
 static ANOTHER: dyn Number = Fixed(200);
+
+enum Leased {
+    Shared(Lease<dyn Tally>),
+    Own(Lease<dyn Number>),
+}
+
+static LEASED: Mutex<Option<Leased>> = Mutex::new(None);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -86,6 +94,24 @@ impl Caller for CallsHost {
 
     fn numbers(&self) -> Vec<u64> {
         named::all()
+    }
+
+    fn lease(&self, own: bool) {
+        let lease = if own { Leased::Own(OWN.lease()) } else { Leased::Shared(TALLY.lease()) };
+        *LEASED.lock().expect("nobody panics") = Some(lease);
+    }
+
+    fn leased(&self, x: u64) -> u64 {
+        match &*LEASED.lock().expect("nobody panics") {
+            Some(Leased::Shared(lease)) => lease.tally(x, 1),
+            Some(Leased::Own(lease)) => x + lease.number(),
+            None => 0,
+        }
+    }
+
+    fn give_back(&self) {
+        let lease = LEASED.lock().expect("nobody panics").take();
+        drop(lease);
     }
 
     fn own(&self) -> u64 {

@@ -54,6 +54,12 @@ pub trait Caller: Send + Sync {
     fn replace(&self) -> String;
     /// What the slots of [`named`] hold in the plugin.
     fn numbers(&self) -> Vec<u64>;
+    /// Leases what the slot holds, or the plugin's own slot, and keeps that.
+    fn lease(&self, own: bool);
+    /// What the implementor that it leases makes of `x`.
+    fn leased(&self, x: u64) -> u64;
+    /// Gives it back.
+    fn give_back(&self);
     /// What the plugin's own slot holds.
     fn own(&self) -> u64;
     /// Replaces it. Waits for what it held, and gives that, if told so.

@@ -92,7 +92,10 @@ impl Declaration {
         let rt = quote!(#krate::__private);
         // Only its methods are looked at: the local trait that is written has none.
         let listed: ItemTrait = syn::parse_quote!(#unsafety trait #name: #supertraits { #(#items)* });
-        let beside = dispatch::beside_foreign(&listed, Foreign { path: path.clone() })?;
+        // Others the trait has itself, or the local one would not stand for it.
+        let markers: Vec<_> = supertraits.iter().filter(|bound| is_marker(bound)).cloned().collect();
+        let beside =
+            dispatch::beside_foreign(&listed, Foreign { path: path.clone(), markers: markers.clone() })?;
         let text = format!(
             "Stands for [`{}`] as the type of slots: `static NAME: dyn {name} = default;`.",
             as_text(&path)
@@ -100,11 +103,19 @@ impl Declaration {
         Ok(quote! {
             #(#attributes)*
             #[doc = #text]
-            #visibility trait #name: #path {}
-            impl<__Foreign: ?#rt::core::marker::Sized + #path> #name for __Foreign {}
+            #visibility trait #name: #path #(+ #markers)* {}
+            impl<__Foreign: ?#rt::core::marker::Sized + #path #(+ #markers)*> #name for __Foreign {}
 
             #beside
         })
+    }
+}
+
+/// What may be asked of implementors beyond what the trait asks: it says where an instance may go.
+fn is_marker(bound: &TypeParamBound) -> bool {
+    match bound {
+        TypeParamBound::Trait(bound) => bound.path.is_ident("Send") || bound.path.is_ident("Sync"),
+        _ => false,
     }
 }
 

@@ -139,7 +139,16 @@ impl Context<'_> {
             &|(_, method)| method.takes_mut,
             &body,
         );
-        Some(quote!(#shared #exclusive))
+        let has_trait = self.of.foreign_has_it_alone().then(|| {
+            self.implementation(
+                &self.header(&TokenStream::new(), &quote!(#definition)),
+                &quote!(#holder<#rt::Within<'static, #definition, #rt::SoleAccess>>),
+                &predicates,
+                &inline_always(),
+                &body,
+            )
+        });
+        Some(quote!(#shared #exclusive #has_trait))
     }
 
     /// No type of the runtime can have a trait of a third crate.
@@ -236,7 +245,13 @@ impl Context<'_> {
                 call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method)
             };
             let header = self.header_outside(&TokenStream::new());
-            self.inherent(&header, &target, &predicates, &inline, &|(_, method)| method.is_plain(), &body)
+            let inherent =
+                self.inherent(&header, &target, &predicates, &inline, &|(_, method)| method.is_plain(), &body);
+            let has_trait = self.of.foreign_handles_have_it().then(|| {
+                let header = self.header(&TokenStream::new(), &TokenStream::new());
+                self.implementation(&header, &target, &predicates, &inline, &body)
+            });
+            Some(quote!(#inherent #has_trait))
         });
         quote!(#has_trait #inherent)
     }

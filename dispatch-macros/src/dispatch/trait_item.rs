@@ -12,6 +12,8 @@ use super::rewrite::{Associated, associated_parameter};
 pub(crate) struct Foreign {
     /// Where it is, with its arguments.
     pub(crate) path: syn::Path,
+    /// Markers that it does not ask for itself, and that are asked for here.
+    pub(crate) markers: Vec<TypeParamBound>,
 }
 
 /// What the expansion needs to know of a trait.
@@ -249,6 +251,16 @@ impl Trait {
         self.foreign.is_none() && self.keeps_only(&[Why::Sized, Why::Boxed])
     }
 
+    /// A trait of another crate: what has the lock of a slot can have it, by its local type.
+    pub(crate) fn foreign_has_it_alone(&self) -> bool {
+        self.foreign.is_some() && self.is_exclusive && self.keeps_only(&[Why::Sized])
+    }
+
+    /// As above, what owns an instance that others may swap.
+    pub(crate) fn foreign_handles_have_it(&self) -> bool {
+        self.foreign.is_some() && self.lends_nothing() && self.keeps_only(&[Why::Sized])
+    }
+
     /// A chain can have the trait; `wanted`: it has rules for it.
     pub(crate) fn chains_have_it(&self, wanted: bool) -> bool {
         self.keeps_only(&[Why::Sized])
@@ -323,7 +335,8 @@ impl Trait {
             last.arguments =
                 syn::PathArguments::AngleBracketed(syn::parse_quote!(<#(#written,)* #(#named),*>));
         }
-        let bound = bound.to_token_stream();
+        let markers = &foreign.markers;
+        let bound = quote!(#bound #(+ #markers)*);
         Ok(Self { bound, path, foreign: Some(foreign), ..self })
     }
 }

@@ -59,7 +59,8 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let handlers: Vec<_> = (0..arguments.connections).map(|_| Patched::<Handles>::new(Site::new(0))).collect();
+    let handlers: Vec<_> =
+        (0..arguments.connections).map(|_| Patched::<Handles>::new(Site::new(0))).collect();
     let remotes: Vec<_> = handlers.iter().map(Patched::remote).collect();
     let done = AtomicBool::new(false);
     let begin = Instant::now();
@@ -93,7 +94,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         seconds * 1e9 * arguments.connections as f64 / f64::from(sum.answered.max(1))
     );
     println!("{} asked again: a version came between its `poll_ready` and its `call`", sum.asked_again);
-    println!("{} answers differ from Box<dyn Service>, {} came from a version that was gone", sum.differing, sum.stale);
+    println!(
+        "{} answers differ from Box<dyn Service>, {} came from a version that was gone",
+        sum.differing, sum.stale
+    );
     if sum.differing + sum.stale != 0 {
         return Err("answers are wrong".into());
     }

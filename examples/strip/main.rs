@@ -53,12 +53,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let counted: u64 = shares.iter().map(|share| share.blocks).sum();
     let (slot_differs, chain_differs) =
         (differing(&through_slot, &through_box), differing(&through_chain, &through_list));
-    println!("slot:  {blocks} blocks, {} swaps, {slot_differs} samples differ from Box<dyn Effect>", shares.len() - 1);
-    println!("chain: {blocks} blocks, {edits} edits, {chain_differs} samples differ from Vec<Box<dyn Effect>>");
+    println!(
+        "slot:  {blocks} blocks, {} swaps, {slot_differs} samples differ from Box<dyn Effect>",
+        shares.len() - 1
+    );
+    println!(
+        "chain: {blocks} blocks, {edits} edits, {chain_differs} samples differ from Vec<Box<dyn Effect>>"
+    );
 
     let locked = timed(&sound, |block| INSERT.lock().process(block));
     let list = Mutex::new(boxed(0));
-    let in_mutex = timed(&sound, |block| list.lock().unwrap_or_else(|broken| broken.into_inner()).process(block));
+    let in_mutex =
+        timed(&sound, |block| list.lock().unwrap_or_else(|broken| broken.into_inner()).process(block));
     println!("a block takes {locked:.0} ns in the slot, {in_mutex:.0} ns in a Mutex<Box<dyn Effect>>");
     let wrong = slot_differs + chain_differs;
     if counted != blocks as u64 || wrong != 0 {

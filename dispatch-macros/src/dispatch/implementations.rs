@@ -245,8 +245,14 @@ impl Context<'_> {
                 call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method)
             };
             let header = self.header_outside(&TokenStream::new());
-            let inherent =
-                self.inherent(&header, &target, &predicates, &inline, &|(_, method)| method.is_plain(), &body);
+            let inherent = self.inherent(
+                &header,
+                &target,
+                &predicates,
+                &inline,
+                &|(_, method)| method.is_plain(),
+                &body,
+            );
             let has_trait = self.of.foreign_handles_have_it().then(|| {
                 let header = self.header(&TokenStream::new(), &TokenStream::new());
                 self.implementation(&header, &target, &predicates, &inline, &body)

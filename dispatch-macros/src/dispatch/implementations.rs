@@ -239,7 +239,7 @@ impl Context<'_> {
             )
         });
         let of_its_own = !has_it || !self.of.knows_supertraits;
-        let inherent = self.of.holder.as_ref().filter(|_| of_its_own).and_then(|holder| {
+        let inherent = self.of.holder.as_ref().filter(|_| of_its_own).map(|holder| {
             let target = quote!(#holder<#rt::PatchedHandle<#interface>>);
             let body = |number: usize, method: &Method| {
                 call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method)
@@ -257,7 +257,7 @@ impl Context<'_> {
                 let header = self.header(&TokenStream::new(), &TokenStream::new());
                 self.implementation(&header, &target, &predicates, &inline, &body)
             });
-            Some(quote!(#inherent #has_trait))
+            quote!(#inherent #has_trait)
         });
         quote!(#has_trait #inherent)
     }

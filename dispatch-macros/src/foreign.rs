@@ -12,9 +12,11 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Ident, ItemTrait, Path, Token, TraitItem, TypeParamBound, Visibility, braced};
 
 use crate::dispatch::{self, Foreign};
+use crate::known::known;
 use crate::paths::crate_path;
 
-/// `[pub] [unsafe] trait path::to::Trait [as Name] { fn method(&self); .. }`
+/// `[pub] [unsafe] trait path::to::Trait [as Name] { fn method(&self); .. }`, or without methods, where they are known: then
+/// `trait` may be missing, too.
 struct Declaration {
     attributes: Vec<Attribute>,
     visibility: Visibility,
@@ -30,8 +32,8 @@ impl Parse for Declaration {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
-        let unsafety = input.parse()?;
-        input.parse::<Token![trait]>()?;
+        let mut unsafety: Option<Token![unsafe]> = input.parse()?;
+        let keyword: Option<Token![trait]> = input.parse()?;
         let path: Path = input.parse()?;
         let name = if input.parse::<Option<Token![as]>>()?.is_some() {
             input.parse()?
@@ -48,12 +50,34 @@ impl Parse for Declaration {
         };
         let mut supertraits = Punctuated::new();
         if input.parse::<Option<Token![:]>>()?.is_some() {
-            while !input.peek(syn::token::Brace) {
+            while !ends(input) {
                 supertraits.push_value(input.parse()?);
                 if input.peek(Token![+]) {
                     supertraits.push_punct(input.parse()?);
                 }
             }
+        }
+        if ends(input) && !input.peek(syn::token::Brace) {
+            let listed = known(&path)?;
+            supertraits.extend(listed.supertraits);
+            if listed.is_unsafe {
+                unsafety.get_or_insert_with(|| Token![unsafe](path.span()));
+            }
+            return Ok(Self {
+                attributes,
+                visibility,
+                unsafety,
+                path,
+                name,
+                supertraits,
+                items: listed.items,
+            });
+        }
+        if keyword.is_none() {
+            return Err(syn::Error::new_spanned(
+                &path,
+                "methods are listed in a trait: write `trait` before its path",
+            ));
         }
         let content;
         braced!(content in input);
@@ -72,9 +96,20 @@ impl Parse for Declarations {
         let mut declarations = Vec::new();
         while !input.is_empty() {
             declarations.push(input.parse()?);
+            // After a declaration that is a path alone.
+            if input.peek(Token![;]) {
+                input.parse::<Token![;]>()?;
+            } else if input.peek(Token![,]) {
+                input.parse::<Token![,]>()?;
+            }
         }
         Ok(Self(declarations))
     }
+}
+
+/// The declaration's head is over.
+fn ends(input: ParseStream) -> bool {
+    input.is_empty() || input.peek(syn::token::Brace) || input.peek(Token![;]) || input.peek(Token![,])
 }
 
 pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {

@@ -10,6 +10,7 @@ mod dispatch;
 mod export;
 mod foreign;
 mod hash;
+mod known;
 mod paths;
 mod slot;
 mod sources;
@@ -56,26 +57,56 @@ pub fn export(input: TokenStream) -> TokenStream {
 
 /// Makes a trait of another crate, unchanged, one that slots can hold.
 ///
-/// The trait's methods are listed as their crate declares them. Those left out are the trait's own on the slot, whatever an
-/// implementor has in their place: that is called on `SLOT.get(&guard)`. `dyn Log` is then the type of slots, and the static
-/// implements the foreign trait, where every listed method takes `&self` and lends nothing; else it has the methods, as for
-/// a trait with `#[dispatch]`:
+/// `dyn Log` is then the type of slots, and what stands for an implementor goes wherever the other crate wants one:
 ///
 /// ```ignore
-/// hotcall::foreign! {
-///     trait log::Log {
-///         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool;
-///         fn log(&self, record: &log::Record<'_>);
-///         fn flush(&self);
-///     }
-/// }
+/// hotcall::foreign!(log::Log);
+///
 /// #[hotcall::slot]
 /// static LOGGER: dyn Log = Nop;
 /// log::set_logger(&LOGGER)?;
 /// ```
 ///
-/// The local name is the last part of the path, or the one after `as`: `trait log::Log as Logging { .. }`. Supertraits that matter
-/// here follow a colon: `trait engine::Plan: Debug + Display { .. }`.
+/// # By its path alone
+///
+/// A macro sees no traits. So the path is enough for those whose methods are written down here: `log::Log`,
+/// `metrics::Recorder`, `tracing::Subscriber`, `tower_service::Service<Request>`; and of the standard library
+/// `std::io::{Read, BufRead, Write, Seek}`, `std::fmt::Write`, `std::iter::Iterator`, `std::alloc::GlobalAlloc`. Several are separated
+/// by `,` or `;`. Of any other trait the methods are listed.
+///
+/// # With its methods listed
+///
+/// ```ignore
+/// hotcall::foreign! {
+///     /// What answers a request.
+///     pub trait tower_service::Service<Request<String>> as Handler: Send {
+///         type Response;
+///         type Error;
+///         type Future: Future<Output = Result<Self::Response, Self::Error>>;
+///         fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+///         fn call(&mut self, request: Request<String>) -> Self::Future;
+///     }
+/// }
+/// ```
+///
+/// They are listed as their crate declares them, without bodies; associated types with their bounds. Those with a default may be left
+/// out: they are then the trait's own on the slot, whatever an implementor has in their place, which is called on
+/// `SLOT.get(&guard)` and on what a lock derefs to. Those `where Self: Sized` that have none are listed, too.
+///
+/// * After `as` stands the local name; else it is the last part of the path.
+/// * After a colon stand supertraits that matter here: `trait engine::Plan: Debug + Display { .. }`. `Send` and `Sync` may be asked for
+///   although the trait does not: then its implementors with them are taken, and `dyn Handler` has them.
+///
+/// # What has the foreign trait
+///
+/// | the trait's methods | |
+/// |---|---|
+/// | all take `&self` and lend nothing | the static, and `SLOT.handle()` by value |
+/// | some take `&mut self` | `&mut *SLOT.lock()` |
+/// | none lends | `&mut *handle`, of a `Patched<dyn Handler>` |
+/// | any | `&*SLOT.get(&guard)`, `&*instance`, `instance.into_box()`: the trait object |
+///
+/// The methods themselves can be called where they can be for a trait with [`#[dispatch]`](macro@dispatch).
 #[proc_macro]
 pub fn foreign(input: TokenStream) -> TokenStream {
     foreign::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

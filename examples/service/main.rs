@@ -162,11 +162,10 @@ where
     loop {
         let answer = wait(poll_fn(|context| service.poll_ready(context)))
             .and_then(|()| wait(service.call(request.clone())));
-        match answer {
-            Ok(response) => return response,
-            // Each of the two calls ran what was there as it began. Who wants both to be one handler's calls what
-            // `Patched::get_mut` gives, or what the lock derefs to.
-            Err(NotReady) => {}
+        // `NotReady`: each of the two calls ran what was there as it began. Who wants both to be one handler's calls what
+        // `Patched::get_mut` gives, or what the lock derefs to.
+        if let Ok(response) = answer {
+            return response;
         }
     }
 }

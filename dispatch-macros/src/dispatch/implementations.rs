@@ -1,7 +1,7 @@
 //! The trait itself, for what calls its methods: slots, bound slots, handles, instances.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
 
 use super::expand::Context;
 use super::functions::Names;
@@ -46,10 +46,11 @@ impl Context<'_> {
     pub(super) fn implementations(&self) -> TokenStream {
         let within = self.of_holder_within();
         let slot = if self.of.is_shared() { self.of_slot() } else { self.refused(&quote!(MayShare)) };
+        let not_on_slots = self.not_on_slots();
         let foreign = self.of.foreign.as_ref().map(|_| self.of_foreign_handle());
         let bound = self.of.guarded_have_it().then(|| self.of_guarded());
         let (patched, instance) = (self.of_patched(), self.of_instance());
-        quote!(#slot #within #foreign #bound #patched #instance)
+        quote!(#slot #not_on_slots #within #foreign #bound #patched #instance)
     }
 
     /// The parameters of an implementation: `before` them lifetimes, and `after` them types.
@@ -106,10 +107,51 @@ impl Context<'_> {
         self.implementation(
             &self.header(&TokenStream::new(), &quote!(#definition)),
             &target,
-            &quote!(#target: #rt::#condition, #definition_predicates, #(#predicates,)*),
+            &quote!(
+                <#definition as #rt::Definition>::Interface: #rt::#condition,
+                #definition_predicates,
+                #(#predicates,)*
+            ),
             &quote!(#[allow(unused_variables)]),
             &body,
         )
+    }
+
+    /// Methods that a slot does not have, under the condition that nothing fulfils: who calls one is told what to write. They take
+    /// `&self`, so that nothing else is said.
+    fn not_on_slots(&self) -> Option<TokenStream> {
+        let rt = &self.rt;
+        self.of.holder.as_ref()?;
+        let shared = self.of.is_shared();
+        let condition = if shared { quote!(MayLend) } else { quote!(MayShare) };
+        let (definition, target, predicates) = (self.definition(), self.slot_type(), &self.of.predicates);
+        let definition_predicates = self.definition_predicates();
+        let is_refused = |method: &&Method| {
+            // A slot with a lock has its own methods, whatever the trait's are called.
+            if shared { method.borrows } else { OF_SLOTS.iter().all(|name| method.name != name) }
+        };
+        let mut methods = self.of.methods.iter().filter(is_refused).peekable();
+        methods.peek()?;
+        let methods = methods.map(|method| {
+            let (cfgs, span) = (&method.cfgs, method.name.span().resolved_at(Span::mixed_site()));
+            let mut signature = method.outside(&self.of.associated, &self.of.lifetimes);
+            for input in &mut signature.inputs {
+                if let syn::FnArg::Receiver(receiver) = input
+                    && let syn::ReceiverKind::Reference(_, _, mutability) = &mut receiver.kind
+                {
+                    *mutability = None;
+                }
+            }
+            let refused = quote_spanned!(span=> <#definition as #rt::Definition>::Interface: #rt::#condition);
+            signature.generics.make_where_clause().predicates.push(syn::parse_quote!(#refused));
+            quote! {
+                #(#cfgs)*
+                #[allow(dead_code, missing_docs, unused_variables)]
+                pub #signature { #rt::core::unreachable!() }
+            }
+        });
+        let header = self.header_outside(&quote!(#definition,));
+        Some(quote!(impl #header #target where #definition_predicates, #(#predicates,)* { #(#methods)* }))
     }
 
     /// What is within a protection: a bound slot, a locked one. Each method that it has is a patched call.
@@ -124,16 +166,16 @@ impl Context<'_> {
         let predicates = quote!(#definition_predicates, #(#predicates,)*);
         let body = |number: usize, method: &Method| self.on(&quote!(&self.0), number, method);
         let shared = self.inherent(
-            &self.header_outside(&quote!('__within, #definition, __Kind,)),
-            &quote!(#holder<#rt::Within<'__within, #definition, __Kind>>),
+            &self.header_outside(&quote!('within_, #definition, __Kind,)),
+            &quote!(#holder<#rt::Within<'within_, #definition, __Kind>>),
             &predicates,
             &inline_always(),
             &|(_, method)| !method.takes_mut,
             &body,
         );
         let exclusive = self.inherent(
-            &self.header_outside(&quote!('__within, #definition,)),
-            &quote!(#holder<#rt::Within<'__within, #definition, #rt::SoleAccess>>),
+            &self.header_outside(&quote!('within_, #definition,)),
+            &quote!(#holder<#rt::Within<'within_, #definition, #rt::SoleAccess>>),
             &predicates,
             &inline_always(),
             &|(_, method)| method.takes_mut,
@@ -181,10 +223,10 @@ impl Context<'_> {
         let definition_predicates = self.definition_predicates();
         let body =
             |number: usize, method: &Method| self.on(&quote!(#rt::Bound::__within(self)), number, method);
-        let (guard, none) = (quote!('__guard,), TokenStream::new());
+        let (guard, none) = (quote!('guard_,), TokenStream::new());
         let bound = self.implementation(
             &self.header(&guard, &quote!(#definition)),
-            &quote!(#rt::Bound<'__guard, #definition>),
+            &quote!(#rt::Bound<'guard_, #definition>),
             &quote!(#definition_predicates, #(#predicates,)*),
             &inline_always(),
             &body,
@@ -197,7 +239,7 @@ impl Context<'_> {
         };
         let held = self.implementation(
             &self.header(&guard, &none),
-            &quote!(#rt::Held<'__guard, #interface>),
+            &quote!(#rt::Held<'guard_, #interface>),
             &quote!(#(#predicates,)*),
             &quote!(#[inline]),
             &body,

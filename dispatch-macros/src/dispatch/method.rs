@@ -116,7 +116,7 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
         }
     }
     let this_lifetime = lifetime.clone().unwrap_or_else(|| {
-        let lifetime = Lifetime::new("'__this", Span::mixed_site());
+        let lifetime = Lifetime::new("'self_", Span::mixed_site());
         own.push(lifetime.to_token_stream());
         lifetime
     });

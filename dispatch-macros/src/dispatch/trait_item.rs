@@ -54,8 +54,24 @@ pub(crate) struct Trait {
     pub(crate) foreign: Option<Foreign>,
     /// The type, declared beside the trait, that has its methods for what calls them. A function slot derefs to its
     /// function, and has none.
-    pub(crate) holder: Option<Ident>,
+    pub(crate) holder: Option<Holder>,
     interface: TokenStream,
+}
+
+/// That type: in a module of its own, so that its name is nobody else's. The compiler says it.
+pub(crate) struct Holder(Ident);
+
+impl Holder {
+    fn of(of: &Ident) -> Self {
+        Self(format_ident!("MethodsOf{of}", span = Span::mixed_site()))
+    }
+}
+
+impl ToTokens for Holder {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let name = &self.0;
+        tokens.extend(quote!(__methods::#name));
+    }
 }
 
 impl Trait {
@@ -184,7 +200,7 @@ impl Trait {
         Ok(Self {
             is_send_only: demands(&asked, "Send") && !demands(&asked, "Sync"),
             foreign: None,
-            holder: Some(format_ident!("__hotcall_{}", item.ident, span = Span::mixed_site())),
+            holder: Some(Holder::of(&item.ident)),
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
             is_static: asked.iter().any(demands_static),

@@ -8,7 +8,7 @@ mod function;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{ItemStatic, Type, TypeParamBound};
+use syn::{ItemStatic, Type, TypeParamBound, Visibility};
 
 use crate::hash::Hash;
 use crate::paths::{crate_path, with_crate_path};
@@ -42,14 +42,18 @@ struct Slot<'a> {
     item: &'a ItemStatic,
     arguments: Arguments,
     rt: TokenStream,
-    definition: Ident,
+    /// The module of the definition, which has the static's name: what the compiler says of the slot, it says of that.
+    module: Ident,
+    definition: TokenStream,
 }
 
 impl<'a> Slot<'a> {
     fn new(item: &'a ItemStatic, arguments: Arguments) -> Self {
         let krate = crate_path();
-        let definition = format_ident!("__hotcall_slot_{}", item.ident);
-        Self { item, arguments, rt: quote!(#krate::__private), definition }
+        let ident = &item.ident;
+        let module = format_ident!("__hotcall_{ident}");
+        let definition = quote!(#module::#ident);
+        Self { item, arguments, rt: quote!(#krate::__private), module, definition }
     }
 
     fn of_trait(&self) -> syn::Result<TokenStream> {
@@ -85,8 +89,9 @@ impl<'a> Slot<'a> {
 
     /// The static, its definition's type, and its control.
     fn declared(&self, slot_type: &TokenStream, default: &TokenStream) -> TokenStream {
-        let Self { item, rt, definition, arguments } = self;
+        let Self { item, rt, module, definition, arguments } = self;
         let ItemStatic { attrs, vis, ident, .. } = item;
+        let as_visible = from_a_module(vis);
         let control = arguments.control.as_ref().map(|(vis, name)| {
             let text = format!("The right to retarget [`{ident}`].");
             quote! {
@@ -106,8 +111,10 @@ impl<'a> Slot<'a> {
             #control
 
             #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code)]
-            #vis struct #definition(());
+            #[allow(non_snake_case, non_camel_case_types, missing_docs, dead_code, clippy::all, clippy::pedantic)]
+            #vis mod #module {
+                #as_visible struct #ident(pub(super) ());
+            }
         }
     }
 
@@ -119,7 +126,7 @@ impl<'a> Slot<'a> {
         default: &TokenStream,
         fresh: &TokenStream,
     ) -> TokenStream {
-        let Self { item, rt, definition, arguments } = self;
+        let Self { item, rt, definition, arguments, .. } = self;
         let ident = &item.ident;
         let name = ident.to_string();
         let text = text_of(item);
@@ -171,6 +178,22 @@ impl<'a> Slot<'a> {
                 }
             }
         }
+    }
+}
+
+/// The visibility, written one module further in.
+fn from_a_module(visibility: &Visibility) -> TokenStream {
+    match visibility {
+        Visibility::Inherited => quote!(pub(super)),
+        Visibility::Restricted(restricted) => {
+            let path = &restricted.path;
+            match path.segments.first().map(|first| first.ident.to_string()).as_deref() {
+                Some("self") => quote!(pub(super)),
+                Some("super") => quote!(pub(in super::#path)),
+                _ => quote!(pub(in #path)),
+            }
+        }
+        Visibility::Public(_) => quote!(pub),
     }
 }
 

@@ -75,6 +75,7 @@ mod patched;
 mod plugin;
 mod primitive;
 mod quiesce;
+pub mod refusals;
 mod rehearsal;
 mod report;
 mod retired;

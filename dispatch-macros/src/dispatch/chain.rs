@@ -489,6 +489,7 @@ impl Context<'_> {
             quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
         });
         quote! {
+            #[diagnostic::do_not_recommend]
             // SAFETY: where the trait is unsafe to implement, every element implements it, and a chain's methods run nothing
             // but theirs.
             #is_unsafe impl<#guard #(#lifetimes,)* #(#parameters),*> #path for #target

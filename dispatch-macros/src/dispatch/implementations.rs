@@ -47,10 +47,11 @@ impl Context<'_> {
         let within = self.of_holder_within();
         let slot = if self.of.is_shared() { self.of_slot() } else { self.refused(&quote!(MayShare)) };
         let not_on_slots = self.not_on_slots();
+        let not_on_handles = self.not_on_handles();
         let foreign = self.of.foreign.as_ref().map(|_| self.of_foreign_handle());
         let bound = self.of.guarded_have_it().then(|| self.of_guarded());
         let (patched, instance) = (self.of_patched(), self.of_instance());
-        quote!(#slot #not_on_slots #within #foreign #bound #patched #instance)
+        quote!(#slot #not_on_slots #not_on_handles #within #foreign #bound #patched #instance)
     }
 
     /// The parameters of an implementation: `before` them lifetimes, and `after` them types.
@@ -104,7 +105,7 @@ impl Context<'_> {
         let (definition, target, predicates) = (self.definition(), self.slot_type(), &self.of.predicates);
         let definition_predicates = self.definition_predicates();
         let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
-        self.implementation(
+        self.conditional(
             &self.header(&TokenStream::new(), &quote!(#definition)),
             &target,
             &quote!(
@@ -130,7 +131,32 @@ impl Context<'_> {
             // A slot with a lock has its own methods, whatever the trait's are called.
             if shared { method.borrows } else { OF_SLOTS.iter().all(|name| method.name != name) }
         };
-        let mut methods = self.of.methods.iter().filter(is_refused).peekable();
+        let refused = quote!(<#definition as #rt::Definition>::Interface: #rt::#condition);
+        let methods = self.refused_methods(&is_refused, &refused)?;
+        let header = self.header_outside(&quote!(#definition,));
+        Some(quote!(impl #header #target where #definition_predicates, #(#predicates,)* { #methods }))
+    }
+
+    /// As above, methods that a handle does not have.
+    fn not_on_handles(&self) -> Option<TokenStream> {
+        let rt = &self.rt;
+        let holder = self.of.holder.as_ref()?;
+        let (interface, predicates) = (self.of.interface(), &self.of.predicates);
+        let refused = quote!(for<'same_> <#interface as #rt::Same<'same_>>::It: #rt::LendsByItself);
+        let methods = self.refused_methods(&|method| method.borrows, &refused)?;
+        let header = self.header_outside(&TokenStream::new());
+        let target = quote!(#holder<#rt::PatchedHandle<#interface>>);
+        Some(quote!(impl #header #target where #(#predicates,)* { #methods }))
+    }
+
+    /// Those of the trait's methods, as methods that nobody can call, for want of `refused`.
+    fn refused_methods(
+        &self,
+        which: &dyn Fn(&&Method) -> bool,
+        refused: &TokenStream,
+    ) -> Option<TokenStream> {
+        let rt = &self.rt;
+        let mut methods = self.of.methods.iter().filter(which).peekable();
         methods.peek()?;
         let methods = methods.map(|method| {
             let (cfgs, span) = (&method.cfgs, method.name.span().resolved_at(Span::mixed_site()));
@@ -142,7 +168,7 @@ impl Context<'_> {
                     *mutability = None;
                 }
             }
-            let refused = quote_spanned!(span=> <#definition as #rt::Definition>::Interface: #rt::#condition);
+            let refused = quote_spanned!(span=> #refused);
             signature.generics.make_where_clause().predicates.push(syn::parse_quote!(#refused));
             quote! {
                 #(#cfgs)*
@@ -150,8 +176,7 @@ impl Context<'_> {
                 pub #signature { #rt::core::unreachable!() }
             }
         });
-        let header = self.header_outside(&quote!(#definition,));
-        Some(quote!(impl #header #target where #definition_predicates, #(#predicates,)* { #(#methods)* }))
+        Some(quote!(#(#methods)*))
     }
 
     /// What is within a protection: a bound slot, a locked one. Each method that it has is a patched call.
@@ -356,7 +381,20 @@ impl Context<'_> {
         })
     }
 
+    /// The trait for a type of ours. Where the compiler lists who has it, it lists the user's types.
     fn implementation(
+        &self,
+        header: &TokenStream,
+        target: &TokenStream,
+        predicates: &TokenStream,
+        inline: &TokenStream,
+        body: &dyn Fn(usize, &Method) -> TokenStream,
+    ) -> TokenStream {
+        let implementation = self.conditional(header, target, predicates, inline, body);
+        quote!(#[diagnostic::do_not_recommend] #implementation)
+    }
+
+    fn conditional(
         &self,
         header: &TokenStream,
         target: &TokenStream,

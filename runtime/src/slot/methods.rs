@@ -6,6 +6,8 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr;
 
 use super::{Definition, Slot};
 
@@ -22,18 +24,6 @@ macro_rules! __methods {
 
         impl<D: $crate::__private::Definition> $module::$name<$crate::__private::Slot<D>> {
             /// For `#[slot]`.
-            ///
-            /// # Safety
-            ///
-            /// As for that of the slot.
-            #[doc(hidden)]
-            #[inline(always)]
-            pub const unsafe fn __new<T: ::core::marker::Sync + 'static>(default: &'static T) -> Self {
-                // SAFETY: the caller's promise.
-                Self(unsafe { $crate::__private::Slot::__new(default) })
-            }
-
-            /// For `#[slot]`.
             #[doc(hidden)]
             #[inline(always)]
             pub const fn __slot(&self) -> &$crate::__private::Slot<D> {
@@ -41,7 +31,9 @@ macro_rules! __methods {
             }
         }
 
-        impl<D: $crate::__private::Definition> ::core::ops::Deref for $module::$name<$crate::__private::Slot<D>> {
+        impl<D: $crate::__private::Definition> ::core::ops::Deref
+            for $module::$name<$crate::__private::Slot<D>>
+        {
             type Target = $crate::__private::Slot<D>;
 
             #[inline(always)]
@@ -116,6 +108,18 @@ macro_rules! __handle {
             }
         }
     };
+}
+
+/// For `#[slot]`: a slot as the type of its static.
+///
+/// # Safety
+///
+/// `S` is `Slot<D>`, or a `repr(transparent)` type of it.
+pub const unsafe fn as_static<D: Definition, S>(slot: Slot<D>) -> S {
+    const { assert!(size_of::<Slot<D>>() == size_of::<S>() && align_of::<Slot<D>>() == align_of::<S>()) };
+    let slot = ManuallyDrop::new(slot);
+    // SAFETY: the caller's promise; the slot is not dropped, so that it moves.
+    unsafe { ptr::from_ref(&slot).cast::<S>().read() }
 }
 
 /// A slot's default, where it may be written to: one with methods that take `&mut self`.

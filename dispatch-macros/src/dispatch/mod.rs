@@ -32,15 +32,29 @@ pub(crate) use trait_item::{Foreign, Trait};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let item: ItemTrait = syn::parse2(item)?;
-    let Arguments { crate_path, blanket } = syn::parse2(arguments)?;
-    with_crate_path(crate_path, || dispatch(item, blanket))
+    let Arguments { crate_path, own } = syn::parse2(arguments)?;
+    with_crate_path(crate_path, || dispatch(item, &own))
 }
 
-/// `blanket`, `crate = path`.
 #[derive(Default)]
 struct Arguments {
     crate_path: Option<CratePath>,
+    own: OwnArguments,
+}
+
+/// `blanket`, `type Name`.
+#[derive(Default)]
+struct OwnArguments {
     blanket: bool,
+    /// Associated types of supertraits, which cannot be seen where no method names them.
+    types: Vec<syn::Ident>,
+}
+
+impl quote::ToTokens for OwnArguments {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let (blanket, types) = (self.blanket.then(|| quote::quote!(blanket,)), &self.types);
+        tokens.extend(quote::quote!(#blanket #(type #types,)*));
+    }
 }
 
 impl Parse for Arguments {
@@ -51,11 +65,15 @@ impl Parse for Arguments {
                 arguments.crate_path = Some(input.parse()?);
             } else if input.peek(syn::Ident) && input.fork().parse::<syn::Ident>()? == "blanket" {
                 input.parse::<syn::Ident>()?;
-                arguments.blanket = true;
+                arguments.own.blanket = true;
+            } else if input.peek(syn::Token![type]) {
+                input.parse::<syn::Token![type]>()?;
+                arguments.own.types.push(input.parse()?);
             } else {
                 return Err(input.error(
                     "the arguments of #[dispatch] are `blanket`, for a trait that its crate implements for all types of a \
-                     kind, and `crate = path`, where hotcall is re-exported",
+                     kind; `type Name`, for an associated type of a supertrait that no method names; and `crate = path`, where \
+                     hotcall is re-exported",
                 ));
             }
             if !input.is_empty() {
@@ -66,20 +84,19 @@ impl Parse for Arguments {
     }
 }
 
-fn dispatch(mut item: ItemTrait, blanket: bool) -> syn::Result<TokenStream> {
-    let again = blanket.then(|| quote::quote!(blanket,));
+fn dispatch(mut item: ItemTrait, own: &OwnArguments) -> syn::Result<TokenStream> {
     if let Some(place) = item.attrs.iter().position(rewrites_methods) {
         // That attribute is to see the trait first.
         let krate = crate_path();
-        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
+        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(#own crate = #krate)]));
         return Ok(quote::quote!(#item));
     }
-    if let Some((with, without)) = configured(&item, again.as_ref()) {
+    if let Some((with, without)) = configured(&item, own) {
         return Ok(quote::quote!(#with #without));
     }
     let rules = chain::Rules::take(&mut item)?;
-    let analysed = Trait::analyse(&item)?;
-    let analysed = if blanket { analysed.with_a_blanket() } else { analysed };
+    let analysed = Trait::with_types(&item, &own.types)?;
+    let analysed = if own.blanket { analysed.with_a_blanket() } else { analysed };
     let chains = chain::expansion(&analysed, &rules)?;
     let expansion = expand::expansion(&analysed, &chains);
     Ok(quote::quote! {
@@ -95,7 +112,7 @@ fn rewrites_methods(attribute: &syn::Attribute) -> bool {
 
 /// A method that may be configured out is no reason for anything that is written beside the trait. So where one might be, the
 /// compiler first says which it is: of two traits, with the method and without, it keeps one.
-fn configured(item: &ItemTrait, again: Option<&TokenStream>) -> Option<(ItemTrait, ItemTrait)> {
+fn configured(item: &ItemTrait, own: &OwnArguments) -> Option<(ItemTrait, ItemTrait)> {
     let krate = crate_path();
     let place = item.items.iter().position(|item| match item {
         syn::TraitItem::Fn(function) => {
@@ -119,7 +136,7 @@ fn configured(item: &ItemTrait, again: Option<&TokenStream>) -> Option<(ItemTrai
         (&mut without, quote::quote!(not(all(#(#conditions),*)))),
     ] {
         item.attrs.insert(0, syn::parse_quote!(#[cfg(#condition)]));
-        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
+        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(#own crate = #krate)]));
     }
     Some((with, without))
 }

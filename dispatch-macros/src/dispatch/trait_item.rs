@@ -76,6 +76,11 @@ impl ToTokens for Holder {
 
 impl Trait {
     pub(crate) fn analyse(item: &ItemTrait) -> syn::Result<Self> {
+        Self::with_types(item, &[])
+    }
+
+    /// `types`: associated types of supertraits.
+    pub(crate) fn with_types(item: &ItemTrait, types: &[Ident]) -> syn::Result<Self> {
         let (mut parameters, mut arguments, mut path_arguments, mut predicates) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut lifetimes = Vec::new();
@@ -106,7 +111,8 @@ impl Trait {
             }
         }
 
-        let Associations { names: associated, own: own_associated, mut is_closed } = Associations::of(item)?;
+        let Associations { names: associated, own: own_associated, mut is_closed } =
+            Associations::of(item, types)?;
         for name in &associated[own_associated..] {
             let parameter = associated_parameter(name);
             parameters.push(quote!(#parameter));
@@ -366,7 +372,7 @@ struct Associations {
 }
 
 impl Associations {
-    fn of(item: &ItemTrait) -> syn::Result<Self> {
+    fn of(item: &ItemTrait, types: &[Ident]) -> syn::Result<Self> {
         let (mut names, mut kept) = (Vec::new(), Vec::new());
         for item in &item.items {
             if let TraitItem::Type(ty) = item {
@@ -388,7 +394,7 @@ impl Associations {
         }
         let own = names.len();
         // `Self::Error`, of a supertrait.
-        let mut named = Projections(Vec::new());
+        let mut named = Projections(types.to_vec());
         for item in &item.items {
             if let TraitItem::Fn(function) = item
                 && !method::wants_sized(&function.sig)

@@ -453,8 +453,15 @@ impl Context<'_> {
                     call
                 }
             }
-            // A slot is a static: it is never behind such a pointer.
-            Why::Receiver | Why::Bound => quote!(#rt::core::unreachable!()),
+            // A slot is a static, never behind such a pointer nor moved; what stands for it by value may be.
+            Why::Receiver | Why::Bound => {
+                let message = format!(
+                    "`{}` takes its implementor itself, or a pointer that owns it: a slot keeps what it holds, and has no such \
+                     method",
+                    signature.ident
+                );
+                quote!(#rt::core::panic!(#message))
+            }
         };
         Some(quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #body }))
     }

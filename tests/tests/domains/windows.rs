@@ -137,3 +137,32 @@ fn a_widget() {
     let whole = hotcall::Patched::<dyn Widget>::new(Button(3)).into_inner().into_box();
     assert_eq!(whole.unwrap().into_any().downcast::<Button>().unwrap().0, 3);
 }
+
+pub struct Ui(u8);
+/// What draws itself and is gone: by value, as no trait object is called.
+#[dispatch]
+pub trait Drawn: Send + Sync {
+    fn draw(self, ui: &mut Ui) -> u8;
+    fn width(&self) -> u8;
+}
+#[derive(Clone, Copy)]
+struct Label(u8);
+impl Drawn for Label {
+    fn draw(self, ui: &mut Ui) -> u8 {
+        ui.0 += self.0;
+        ui.0
+    }
+    fn width(&self) -> u8 {
+        self.0
+    }
+}
+#[slot]
+static DRAWN: dyn Drawn = Label(1);
+
+#[test]
+fn drawn_by_value() {
+    shared!(DRAWN: dyn Drawn = Label(6); |drawn| drawn.width(); lends |drawn| drawn.width());
+    assert_eq!(Label(2).draw(&mut Ui(1)), 3);
+    fn is_drawn(_: &impl Drawn) {}
+    is_drawn(&DRAWN);
+}

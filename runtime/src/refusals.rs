@@ -13,8 +13,8 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "a result that borrows from the implementor cannot leave a plain call",
     label = "what is behind this may be replaced and freed as soon as the call returns",
-    note = "hold a guard: `let guard = hotcall::pin();`, then call `SLOT.bind(&guard).method()`, or call on what \
-            `get(&guard)` gives"
+    note = "hold a guard: `let guard = hotcall::pin();`, then call `{Self}.bind(&guard).method()`, or call on what \
+            `{Self}.get(&guard)` gives"
 )]
 pub trait MayLend: sealed::Nobody {}
 
@@ -32,6 +32,6 @@ pub trait LendsByItself: sealed::Nobody {}
 #[diagnostic::on_unimplemented(
     message = "a slot whose trait has methods with `&mut self` is used through its lock",
     label = "one at a time may use what the slot holds",
-    note = "write `let mut plugin = SLOT.lock();` and call the methods on that; or `SLOT.read()` for those with `&self`"
+    note = "write `let mut plugin = {Self}.lock();` and call the methods on that; or `{Self}.read()` for those with `&self`"
 )]
 pub trait MayShare: sealed::Nobody {}

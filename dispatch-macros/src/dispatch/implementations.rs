@@ -109,7 +109,7 @@ impl Context<'_> {
             &self.header(&TokenStream::new(), &quote!(#definition)),
             &target,
             &quote!(
-                <#definition as #rt::Definition>::Interface: #rt::#condition,
+                #definition: #rt::#condition,
                 #definition_predicates,
                 #(#predicates,)*
             ),
@@ -131,7 +131,7 @@ impl Context<'_> {
             // A slot with a lock has its own methods, whatever the trait's are called.
             if shared { method.borrows } else { OF_SLOTS.iter().all(|name| method.name != name) }
         };
-        let refused = quote!(<#definition as #rt::Definition>::Interface: #rt::#condition);
+        let refused = quote!(#definition: #rt::#condition);
         let methods = self.refused_methods(&is_refused, &refused)?;
         let header = self.header_outside(&quote!(#definition,));
         Some(quote!(impl #header #target where #definition_predicates, #(#predicates,)* { #methods }))

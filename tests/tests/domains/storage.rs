@@ -194,3 +194,43 @@ fn a_watcher() {
         lends |watcher| watcher.watch(Path::new("/"), false));
     assert_eq!(Polling::kind(), 7);
 }
+
+/// A table, whose types say things of each other.
+#[dispatch]
+pub trait Table: Send {
+    type Key: Ord + Clone;
+    type Entry: From<Self::Key>;
+    type Iter: Iterator<Item = Self::Entry>;
+    fn iter(&self) -> Self::Iter;
+    fn first(&mut self, key: &Self::Key) -> Option<Self::Entry>
+    where
+        Self::Key: Clone;
+    fn entry(&self, key: Self::Key) -> Self::Entry
+    where
+        Self::Entry: Sized,
+    {
+        key.into()
+    }
+}
+struct Numbers(u16);
+impl Table for Numbers {
+    type Key = u8;
+    type Entry = u16;
+    type Iter = std::vec::IntoIter<u16>;
+    fn iter(&self) -> Self::Iter {
+        vec![self.0].into_iter()
+    }
+    fn first(&mut self, key: &u8) -> Option<u16> {
+        self.0 = (*key).into();
+        Some(self.0)
+    }
+}
+#[slot]
+static TABLE: dyn Table<Key = u8, Entry = u16, Iter = std::vec::IntoIter<u16>> = Numbers(0);
+
+#[test]
+fn a_table() {
+    locked!(TABLE: dyn Table<Key = u8, Entry = u16, Iter = std::vec::IntoIter<u16>> = Numbers(1);
+        |table| (table.first(&7), table.entry(3), table.iter().collect::<Vec<_>>());
+        lends |table| table.iter().count());
+}

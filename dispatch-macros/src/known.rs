@@ -146,7 +146,7 @@ pub(crate) fn known(path: &Path) -> syn::Result<Listed> {
     let written: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
     let written = written.join("::");
     let is_it = |known: &&str| written == **known || written.ends_with(&format!("::{known}"));
-    let Some(known) = KNOWN.iter().find(|known| known.paths.iter().any(|path| is_it(&path))) else {
+    let Some(known) = KNOWN.iter().find(|known| known.paths.iter().any(is_it)) else {
         return Err(syn::Error::new_spanned(path, unknown(&written)));
     };
     let mut here = path.clone();

@@ -31,10 +31,30 @@ mod sources;
 /// }
 /// ```
 ///
-/// `docs/FORMS.md` lists every form, each with its test. Its arguments are `crate = path`, where hotcall is
-/// re-exported; and `blanket`, for a trait that has an implementation for all types of a kind, `impl<T: Read + Seek> ReadSeek for T`:
-/// then what holds an implementor has the trait's methods, and the trait itself by that implementation or not at all.
+/// # Arguments
+///
+/// | `#[dispatch(..)]` | for |
+/// |---|---|
+/// | `blanket` | a trait that has an implementation for all types of a kind, `impl<T: Read + Seek> ReadSeek for T`: then what holds an implementor has the trait's methods, and the trait itself by that implementation or not at all |
+/// | `type Error`, `type Item` | associated types of supertraits that no method of the trait names: `dyn Codec<Error = E, Item = I>` |
+/// | `crate = path` | a crate that has hotcall by another's re-export |
+///
 /// Methods may be marked `#[chain(..)]`: see `hotcall::Chain`. An `#[async_trait]` may stand above or below it.
+///
+/// # What becomes of a method
+///
+/// | it | plain, `SLOT.m()` | `SLOT.bind(&guard)` | `SLOT.lock()` | `Patched` | the trait object |
+/// |---|---|---|---|---|---|
+/// | takes `&self` and lends nothing; none takes `&mut self` | patched | patched | | by its table | yes |
+/// | takes `&self` and lends, by its result or through an argument | | patched | | `get_mut(&guard)` | yes |
+/// | takes `&mut self`, or stands beside one that does | | | patched | by its table | yes |
+/// | is a supertrait's, or has a bound of its own on `Self` | | at the cost of `dyn` | the same | `get_mut(&guard)` | yes |
+/// | takes `self: Box<Self>`, `Pin<&mut Self>`, `Rc<Self>`, `Arc<Self>` | | | | | of `Instance::into_box` |
+/// | is `where Self: Sized`, or takes `self` by value | | | | | |
+///
+/// What a slot or a handle does not have is refused where it is called, with what to write instead: see `hotcall::refusals`.
+/// `docs/FORMS.md` lists every form, each with its test. What no trait object has is refused at its token: generic methods, `impl Trait`,
+/// `async fn`, functions without `self`, each without `where Self: Sized`; associated constants, generic associated types.
 #[proc_macro_attribute]
 pub fn dispatch(arguments: TokenStream, item: TokenStream) -> TokenStream {
     dispatch::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
@@ -43,13 +63,39 @@ pub fn dispatch(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a static a slot: `#[slot] pub static EFFECT: dyn Effect = Bypass;`.
 ///
 /// The default is a constant expression whose type can be read off it: `Type`, `Type { .. }`, `Type(..)`,
-/// `Type::new(..)`; any other is written with its type: `EXPRESSION as Type`.
+/// `Type::new(..)`, `Enum::Variant`; any other is written with its type: `EXPRESSION as Type`.
+///
+/// | the static's type | it holds | it is used |
+/// |---|---|---|
+/// | `dyn Trait` of a trait with [`#[dispatch]`](macro@dispatch), its associated types named | an implementor that is `Send + Sync + 'static` | as the trait says: `SLOT.m()`, `SLOT.bind(&guard)`, `SLOT.get(&guard)` |
+/// | the same, where a method takes `&mut self` | an implementor that is `Send + 'static` | by its lock: `SLOT.lock()`, `SLOT.read()`, `SLOT.try_lock()` |
+/// | `dyn Name` of a trait that [`foreign!`](macro@foreign) has declared | the same | the same, and where the other crate wants an implementor |
+/// | `fn(A) -> R` | a function or a closure, with state too | `SLOT(x)` |
+/// | `Option<fn(A) -> R>` | the same, or nothing: then a call returns `R::default()` | `SLOT(x)`, `SLOT.clear()` |
+/// | `Chain<dyn Trait>` | `Chain::EMPTY`, at first | as a chain |
+///
+/// # Arguments
+///
+/// * `control = NAME`, `control = pub NAME`: the slot is called, and only this static retargets it.
+/// * `crate = path`: where hotcall is re-exported.
 #[proc_macro_attribute]
 pub fn slot(arguments: TokenStream, item: TokenStream) -> TokenStream {
     slot::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Exports a plugin from a cdylib: `hotcall::export!(dyn Effect, Reverb::from_config);`.
+///
+/// The interface is a trait with [`#[dispatch]`](macro@dispatch), of any form, its associated types named: what a host then has is an
+/// `Instance` of it. The constructor takes a `&str`, what the host configures it with, and returns the plugin, or a
+/// `Result` of it whose error can be displayed. It may panic, as its methods and its destructor may: the panic becomes the host's.
+///
+/// Several constructors of one interface have names, and several interfaces stand in one invocation:
+///
+/// ```ignore
+/// hotcall::export!(dyn Effect, "reverb", Reverb::new, "plate", Plate::new; dyn Codec, Opus::new);
+/// ```
+///
+/// The host asks for one by name: `library.instantiate_named::<dyn Effect>("plate", config)?`.
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
     export::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

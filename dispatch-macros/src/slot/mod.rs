@@ -130,6 +130,7 @@ impl<'a> Slot<'a> {
         });
         quote! {
             #(#attrs)*
+            #[allow(clippy::type_complexity)]
             #vis static #ident: #slot_type = #slot;
 
             #control

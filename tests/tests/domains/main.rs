@@ -4,6 +4,7 @@
 //! What a trait lends is asked for where it may be lent: of a bound slot, a lock, what a guard keeps, an instance.
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
+#![allow(clippy::type_complexity, reason = "the traits are as they are elsewhere")]
 
 /// A trait whose slots are shared.
 macro_rules! shared {

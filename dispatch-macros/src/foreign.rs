@@ -12,9 +12,11 @@ use syn::spanned::Spanned;
 use syn::{Attribute, Ident, ItemTrait, Path, Token, TraitItem, TypeParamBound, Visibility, braced};
 
 use crate::dispatch::{self, Foreign};
+use crate::known::known;
 use crate::paths::crate_path;
 
-/// `[pub] [unsafe] trait path::to::Trait [as Name] { fn method(&self); .. }`
+/// `[pub] [unsafe] trait path::to::Trait [as Name] { fn method(&self); .. }`, or without methods, where they are known: then
+/// `trait` may be missing, too.
 struct Declaration {
     attributes: Vec<Attribute>,
     visibility: Visibility,
@@ -30,8 +32,8 @@ impl Parse for Declaration {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
-        let unsafety = input.parse()?;
-        input.parse::<Token![trait]>()?;
+        let mut unsafety: Option<Token![unsafe]> = input.parse()?;
+        let keyword: Option<Token![trait]> = input.parse()?;
         let path: Path = input.parse()?;
         let name = if input.parse::<Option<Token![as]>>()?.is_some() {
             input.parse()?
@@ -48,12 +50,34 @@ impl Parse for Declaration {
         };
         let mut supertraits = Punctuated::new();
         if input.parse::<Option<Token![:]>>()?.is_some() {
-            while !input.peek(syn::token::Brace) {
+            while !ends(input) {
                 supertraits.push_value(input.parse()?);
                 if input.peek(Token![+]) {
                     supertraits.push_punct(input.parse()?);
                 }
             }
+        }
+        if ends(input) && !input.peek(syn::token::Brace) {
+            let listed = known(&path)?;
+            supertraits.extend(listed.supertraits);
+            if listed.is_unsafe {
+                unsafety.get_or_insert_with(|| Token![unsafe](path.span()));
+            }
+            return Ok(Self {
+                attributes,
+                visibility,
+                unsafety,
+                path,
+                name,
+                supertraits,
+                items: listed.items,
+            });
+        }
+        if keyword.is_none() {
+            return Err(syn::Error::new_spanned(
+                &path,
+                "methods are listed in a trait: write `trait` before its path",
+            ));
         }
         let content;
         braced!(content in input);
@@ -72,9 +96,20 @@ impl Parse for Declarations {
         let mut declarations = Vec::new();
         while !input.is_empty() {
             declarations.push(input.parse()?);
+            // After a declaration that is a path alone.
+            if input.peek(Token![;]) {
+                input.parse::<Token![;]>()?;
+            } else if input.peek(Token![,]) {
+                input.parse::<Token![,]>()?;
+            }
         }
         Ok(Self(declarations))
     }
+}
+
+/// The declaration's head is over.
+fn ends(input: ParseStream) -> bool {
+    input.is_empty() || input.peek(syn::token::Brace) || input.peek(Token![;]) || input.peek(Token![,])
 }
 
 pub(crate) fn expand(input: TokenStream) -> syn::Result<TokenStream> {
@@ -92,7 +127,10 @@ impl Declaration {
         let rt = quote!(#krate::__private);
         // Only its methods are looked at: the local trait that is written has none.
         let listed: ItemTrait = syn::parse_quote!(#unsafety trait #name: #supertraits { #(#items)* });
-        let beside = dispatch::beside_foreign(&listed, Foreign { path: path.clone() })?;
+        // Others the trait has itself, or the local one would not stand for it.
+        let markers: Vec<_> = supertraits.iter().filter(|bound| is_marker(bound)).cloned().collect();
+        let beside =
+            dispatch::beside_foreign(&listed, Foreign { path: path.clone(), markers: markers.clone() })?;
         let text = format!(
             "Stands for [`{}`] as the type of slots: `static NAME: dyn {name} = default;`.",
             as_text(&path)
@@ -100,11 +138,19 @@ impl Declaration {
         Ok(quote! {
             #(#attributes)*
             #[doc = #text]
-            #visibility trait #name: #path {}
-            impl<__Foreign: ?#rt::core::marker::Sized + #path> #name for __Foreign {}
+            #visibility trait #name: #path #(+ #markers)* {}
+            impl<__Foreign: ?#rt::core::marker::Sized + #path #(+ #markers)*> #name for __Foreign {}
 
             #beside
         })
+    }
+}
+
+/// What may be asked of implementors beyond what the trait asks: it says where an instance may go.
+fn is_marker(bound: &TypeParamBound) -> bool {
+    match bound {
+        TypeParamBound::Trait(bound) => bound.path.is_ident("Send") || bound.path.is_ident("Sync"),
+        _ => false,
     }
 }
 

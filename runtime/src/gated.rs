@@ -176,6 +176,7 @@ fn go_on() {
 }
 
 /// Runs code of the user's past the gate: nothing is changed by halves, and what it does may wait for others.
+#[cfg(patched)]
 pub(crate) fn rest<R>(user: impl FnOnce() -> R) -> R {
     struct InClosure;
     impl Drop for InClosure {

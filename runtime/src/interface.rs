@@ -96,9 +96,18 @@ pub struct TypeDefinition {
 /// Only `#[dispatch]` implements it. The order of `DESCRIPTION.methods` is the order in which every
 /// [`Implements::METHODS`] of this interface lists its code.
 ///
-/// `Methods<V>` is `V`, or a `repr(transparent)` type of it. `EXCLUSIVE` is true where a method of the trait, or of a supertrait
+/// `Itself` is the type itself. `Methods<V>` is `V`, or a `repr(transparent)` type of it. `EXCLUSIVE` is true where a method of the trait, or of a supertrait
 /// that can be called through it, takes `&mut self` and slots have a lock; see [`Shared`] and [`Exclusive`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no interface of hotcall's",
+    label = "no slot, no handle and no instance can hold this",
+    note = "mark the trait `#[dispatch]`; for a trait of another crate write `hotcall::foreign!(path::to::Trait);`"
+)]
 pub unsafe trait Interface: 'static {
+    /// The interface: where there is none, everything that is made of it is silent.
+    #[doc(hidden)]
+    type Itself: ?Sized;
+
     /// Names, signatures and layouts.
     const DESCRIPTION: Description;
 
@@ -210,9 +219,7 @@ pub unsafe trait Implements<T>: Interface {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the type of a slot",
     label = "no slot can hold this",
-    note = "mark the trait `#[dispatch]`, name its associated types, as in `dyn Codec<Error = E>`, and let its methods \
-            take `&self`; for a trait with `&mut self` own a `Patched<dyn Trait>`; for a trait of another crate see \
-            `hotcall::foreign!`"
+    note = "name the associated types of its trait, as in `dyn Codec<Error = E>`"
 )]
 pub unsafe trait Stubs<D>: Interface {
     /// The type of the static.
@@ -289,6 +296,13 @@ impl Table {
     #[must_use]
     pub const fn of<I: ?Sized + Implements<T>, T: 'static>() -> &'static Table {
         const { &Self::new::<I, T>(I::METHODS, false) }
+    }
+
+    /// For `#[slot]`: that of its default, and how the interface sees it.
+    #[must_use]
+    pub const fn of_default<I: ?Sized + Implements<T>, T: 'static>() -> (&'static Table, fn(*mut ()) -> *mut I)
+    {
+        (Self::of::<I, T>(), <I as Implements<T>>::object)
     }
 
     /// That of a library's export, with the code that was chosen for it: `methods` are those of `T` for its interface.

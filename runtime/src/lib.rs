@@ -83,6 +83,7 @@ mod plain;
 mod plugin;
 mod primitive;
 mod quiesce;
+pub mod refusals;
 mod rehearsal;
 mod report;
 mod retired;

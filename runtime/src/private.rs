@@ -8,6 +8,7 @@ pub use crate::lease::Lease;
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::{Handle as PatchedHandle, Patched};
 pub use crate::plain::{Asked, Otherwise};
+pub use crate::refusals::{LendsByItself, MayLend, MayShare};
 #[cfg(feature = "negative-controls")]
 pub use crate::rehearsal::{Point, fail_at_step, grace_periods_so_far, rehearse};
 #[cfg(feature = "negative-controls")]
@@ -20,7 +21,7 @@ pub use crate::slot::inspect::Emitted;
 pub use crate::slot::installed_of;
 pub use crate::slot::{
     Bound, Control, DefaultCell, Definition, Entered, Function, Handle, Held, Identity, MaybeEmpty, Open,
-    Retarget, SharedAccess, Slot, SlotCore, SoleAccess, Within, cell_of, table_of,
+    Retarget, SharedAccess, Slot, SlotCore, SoleAccess, Within, as_static, cell_of, table_of,
 };
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
@@ -137,24 +138,6 @@ impl<I: ?Sized> Local<I> {
         unreachable!("this is checked, and never run")
     }
 }
-
-/// For `#[dispatch]`: nothing has it. Where a method's result borrows from the implementor, a slot has the method only under
-/// this condition: so the compiler says which rule is in the way.
-#[diagnostic::on_unimplemented(
-    message = "a result that borrows from the implementor cannot leave a plain call",
-    label = "what is behind this may be replaced and freed as soon as the call returns",
-    note = "hold a guard: `let guard = hotcall::pin();`, then call `SLOT.bind(&guard).method()`, or call on what \
-            `get(&guard)` gives"
-)]
-pub trait MayLend {}
-
-/// For `#[dispatch]`: nothing has it. As [`MayLend`], where a method takes `&mut self`.
-#[diagnostic::on_unimplemented(
-    message = "a slot whose trait has methods with `&mut self` is used through its lock",
-    label = "one at a time may use what the slot holds",
-    note = "write `let mut plugin = SLOT.lock();` and call the methods on that; or `SLOT.read()` for those with `&self`"
-)]
-pub trait MayShare {}
 
 /// What the tables of plugins are made of.
 pub use crate::plugin::boundary::{Boundary, Caught, Watched};

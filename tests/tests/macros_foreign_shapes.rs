@@ -16,12 +16,33 @@ pub mod decoder {
             "unnamed"
         }
     }
+    impl<D: Decoder + ?Sized> Decoder for &mut D {
+        fn decode(&mut self, packet: &[u8]) -> Result<&[u8], String> {
+            (**self).decode(packet)
+        }
+        fn reset(&mut self) {
+            (**self).reset();
+        }
+        fn name(&self) -> &str {
+            (**self).name()
+        }
+    }
     /// As `tower::Service` is.
     pub trait Service<Request> {
         type Response;
         type Error;
         fn ready(&self) -> Result<(), Self::Error>;
         fn call(&self, request: Request) -> Result<Self::Response, Self::Error>;
+    }
+    impl<S: Service<Request> + ?Sized, Request> Service<Request> for &S {
+        type Response = S::Response;
+        type Error = S::Error;
+        fn ready(&self) -> Result<(), Self::Error> {
+            (**self).ready()
+        }
+        fn call(&self, request: Request) -> Result<Self::Response, Self::Error> {
+            (**self).call(request)
+        }
     }
     pub trait Provider: Debug + Display + Send + Sync {
         fn name(&self) -> &str;
@@ -35,7 +56,8 @@ foreign! {
         fn reset(&mut self);
         fn name(&self) -> &str;
     }
-    trait decoder::Service<u32> as Numbers {
+    // Of those implementors that are `Send`: so handles have remotes.
+    trait decoder::Service<u32> as Numbers: Send {
         type Response;
         type Error;
         fn ready(&self) -> Result<(), Self::Error>;
@@ -122,4 +144,22 @@ fn associated_types() {
     assert_eq!((NUMBERS.call(2), call(&NUMBERS), call(&NUMBERS.handle())), (Ok(1), (false, 2), (false, 2)));
     drop(NUMBERS.replace(Xor::new(8)).unwrap());
     assert_eq!(NUMBERS.bind(&pin()).call(1), Ok(9));
+}
+
+/// What owns an instance, and what has the lock, go where the other crate wants an implementor.
+#[test]
+fn foreign_code_takes_handles_and_locks() {
+    fn decoded(mut decoder: impl decoder::Decoder) -> Vec<u8> {
+        decoder.reset();
+        decoder.decode(&[5]).unwrap().to_vec()
+    }
+    fn call(service: impl decoder::Service<u32, Response = u64, Error = String>) -> u64 {
+        service.call(1).unwrap()
+    }
+    drop(DECODER.replace(Xor::new(1)).unwrap());
+    assert_eq!(decoded(&mut *DECODER.lock()), [4]);
+    let handle: Patched<dyn Numbers<Response = u64, Error = String>> = Patched::new(Xor::new(2));
+    assert_eq!(call(&*handle), 3);
+    drop(handle.remote().replace(Xor::new(4)).unwrap());
+    assert_eq!(call(&*handle), 5);
 }

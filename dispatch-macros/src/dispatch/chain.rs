@@ -240,7 +240,7 @@ impl Context<'_> {
         let count = self.of.index(methods.len());
         let on_chain = self.implementation(&quote!(#rt::chain::Chain<#interface>), true);
         let on_bound = (!self.of.is_static && self.of.is_shared() && !self.of.is_send_only)
-            .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'__guard, #interface>), false));
+            .then(|| self.implementation(&quote!(#rt::chain::BoundChain<'guard_, #interface>), false));
         quote! {
             #(#functions)*
 
@@ -445,7 +445,7 @@ impl Context<'_> {
         let Trait { parameters, arguments: generics, predicates, path, methods, .. } = self.of;
         let Trait { undispatched, associated, own_associated, lifetimes, is_unsafe, .. } = self.of;
         let asked = self.of.asked_of(rt, target);
-        let guard = (!sections).then(|| quote!('__guard,));
+        let guard = (!sections).then(|| quote!('guard_,));
         let interface = self.of.interface();
         let is_unsafe = is_unsafe.then(|| quote!(unsafe));
         let associated = associated[..*own_associated].iter().map(|name| {
@@ -483,6 +483,7 @@ impl Context<'_> {
             quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #rt::core::panic!(#message) })
         });
         quote! {
+            #[diagnostic::do_not_recommend]
             // SAFETY: where the trait is unsafe to implement, every element implements it, and a chain's methods run nothing
             // but theirs.
             #is_unsafe impl<#guard #(#lifetimes,)* #(#parameters),*> #path for #target

@@ -59,17 +59,17 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// The generic parameter for an implementor.
     pub(super) fn implementor(&self) -> Ident {
-        Ident::new("__HotcallImplementor", Span::mixed_site())
+        Ident::new("Implementor_", Span::mixed_site())
     }
 
     /// The generic parameter for how a shim finds the implementor.
     pub(super) fn receiver(&self) -> Ident {
-        Ident::new("__HotcallReceiver", Span::mixed_site())
+        Ident::new("Receiver_", Span::mixed_site())
     }
 
     /// The generic parameter for a slot's definition.
     pub(super) fn definition(&self) -> Ident {
-        Ident::new("__HotcallSlot", Span::mixed_site())
+        Ident::new("Slot_", Span::mixed_site())
     }
 
     /// The type of a slot's static.

@@ -116,7 +116,7 @@ impl Context<'_> {
         }
     }
 
-    /// From the erased instance to an implementor's method, also to the method of a slot's default: `__HotcallReceiver` says
+    /// From the erased instance to an implementor's method, also to the method of a slot's default: `Receiver_` says
     /// how the implementor is found.
     fn shim(&self, names: &Names, method: &Method) -> TokenStream {
         let rt = &self.rt;
@@ -162,7 +162,7 @@ impl Context<'_> {
         let passed = self.passed(method);
         quote! {
             #(#cfgs)*
-            unsafe extern "C-unwind" fn #bounded<#(#lifetimes,)* #(#parameters,)* #implementor, __HotcallBoundary: #rt::Boundary>(
+            unsafe extern "C-unwind" fn #bounded<#(#lifetimes,)* #(#parameters,)* #implementor, Boundary_: #rt::Boundary>(
                 #inputs
             ) -> #result
             where
@@ -170,7 +170,7 @@ impl Context<'_> {
                 #(#predicates,)*
                 #(#own,)*
             {
-                <__HotcallBoundary as #rt::Boundary>::run(move || {
+                <Boundary_ as #rt::Boundary>::run(move || {
                     // SAFETY: what the caller promises is what the shim asks for.
                     unsafe { #shim::<#(#generics,)* #implementor, #rt::Behind>(__this #(, #passed)*) }
                 })

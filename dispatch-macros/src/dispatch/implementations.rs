@@ -1,7 +1,7 @@
 //! The trait itself, for what calls its methods: slots, bound slots, handles, instances.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
 
 use super::expand::Context;
 use super::functions::Names;
@@ -47,10 +47,12 @@ impl Context<'_> {
     pub(super) fn implementations(&self) -> TokenStream {
         let within = self.of_holder_within();
         let slot = if self.of.is_shared() { self.of_slot() } else { self.refused(&quote!(MayShare)) };
+        let not_on_slots = self.not_on_slots();
+        let not_on_handles = self.not_on_handles();
         let foreign = self.of.foreign.as_ref().map(|_| self.of_foreign_handle());
         let bound = self.of.guarded_have_it().then(|| self.of_guarded());
         let (patched, instance, lease) = (self.of_patched(), self.of_instance(), self.of_lease());
-        quote!(#slot #within #foreign #bound #patched #instance #lease)
+        quote!(#slot #not_on_slots #not_on_handles #within #foreign #bound #patched #instance #lease)
     }
 
     /// The parameters of an implementation: `before` them lifetimes, and `after` them types.
@@ -104,13 +106,78 @@ impl Context<'_> {
         let (definition, target, predicates) = (self.definition(), self.slot_type(), &self.of.predicates);
         let definition_predicates = self.definition_predicates();
         let body = |_: usize, _: &Method| quote!(#rt::core::unreachable!());
-        self.implementation(
+        self.conditional(
             &self.header(&TokenStream::new(), &quote!(#definition)),
             &target,
-            &quote!(#target: #rt::#condition, #definition_predicates, #(#predicates,)*),
+            &quote!(
+                #definition: #rt::#condition,
+                #definition_predicates,
+                #(#predicates,)*
+            ),
             &quote!(#[allow(unused_variables)]),
             &body,
         )
+    }
+
+    /// Methods that a slot does not have, under the condition that nothing fulfils: who calls one is told what to write. They take
+    /// `&self`, so that nothing else is said.
+    fn not_on_slots(&self) -> Option<TokenStream> {
+        let rt = &self.rt;
+        self.of.holder.as_ref()?;
+        let shared = self.of.is_shared();
+        let condition = if shared { quote!(MayLend) } else { quote!(MayShare) };
+        let (definition, target, predicates) = (self.definition(), self.slot_type(), &self.of.predicates);
+        let definition_predicates = self.definition_predicates();
+        let is_refused = |method: &&Method| {
+            // A slot with a lock has its own methods, whatever the trait's are called.
+            if shared { method.borrows } else { OF_SLOTS.iter().all(|name| method.name != name) }
+        };
+        let refused = quote!(#definition: #rt::#condition);
+        let methods = self.refused_methods(&is_refused, &refused)?;
+        let header = self.header_outside(&quote!(#definition,));
+        Some(quote!(impl #header #target where #definition_predicates, #(#predicates,)* { #methods }))
+    }
+
+    /// As above, methods that a handle does not have.
+    fn not_on_handles(&self) -> Option<TokenStream> {
+        let rt = &self.rt;
+        let holder = self.of.holder.as_ref()?;
+        let (interface, predicates) = (self.of.interface(), &self.of.predicates);
+        let refused = quote!(for<'same_> <#interface as #rt::Same<'same_>>::It: #rt::LendsByItself);
+        let methods = self.refused_methods(&|method| method.borrows, &refused)?;
+        let header = self.header_outside(&TokenStream::new());
+        let target = quote!(#holder<#rt::PatchedHandle<#interface>>);
+        Some(quote!(impl #header #target where #(#predicates,)* { #methods }))
+    }
+
+    /// Those of the trait's methods, as methods that nobody can call, for want of `refused`.
+    fn refused_methods(
+        &self,
+        which: &dyn Fn(&&Method) -> bool,
+        refused: &TokenStream,
+    ) -> Option<TokenStream> {
+        let rt = &self.rt;
+        let mut methods = self.of.methods.iter().filter(which).peekable();
+        methods.peek()?;
+        let methods = methods.map(|method| {
+            let (cfgs, span) = (&method.cfgs, method.name.span().resolved_at(Span::mixed_site()));
+            let mut signature = method.outside(&self.of.associated, &self.of.lifetimes);
+            for input in &mut signature.inputs {
+                if let syn::FnArg::Receiver(receiver) = input
+                    && let syn::ReceiverKind::Reference(_, _, mutability) = &mut receiver.kind
+                {
+                    *mutability = None;
+                }
+            }
+            let refused = quote_spanned!(span=> #refused);
+            signature.generics.make_where_clause().predicates.push(syn::parse_quote!(#refused));
+            quote! {
+                #(#cfgs)*
+                #[allow(dead_code, missing_docs, unused_variables)]
+                pub #signature { #rt::core::unreachable!() }
+            }
+        });
+        Some(quote!(#(#methods)*))
     }
 
     /// What is within a protection: a bound slot, a locked one. Each method that it has is a patched call.
@@ -125,22 +192,31 @@ impl Context<'_> {
         let predicates = quote!(#definition_predicates, #(#predicates,)*);
         let body = |number: usize, method: &Method| self.on(&quote!(&self.0), number, method);
         let shared = self.inherent(
-            &self.header_outside(&quote!('__within, #definition, __Kind,)),
-            &quote!(#holder<#rt::Within<'__within, #definition, __Kind>>),
+            &self.header_outside(&quote!('within_, #definition, __Kind,)),
+            &quote!(#holder<#rt::Within<'within_, #definition, __Kind>>),
             &predicates,
             &inline_always(),
             &|(_, method)| !method.takes_mut,
             &body,
         );
         let exclusive = self.inherent(
-            &self.header_outside(&quote!('__within, #definition,)),
-            &quote!(#holder<#rt::Within<'__within, #definition, #rt::SoleAccess>>),
+            &self.header_outside(&quote!('within_, #definition,)),
+            &quote!(#holder<#rt::Within<'within_, #definition, #rt::SoleAccess>>),
             &predicates,
             &inline_always(),
             &|(_, method)| method.takes_mut,
             &body,
         );
-        Some(quote!(#shared #exclusive))
+        let has_trait = self.of.foreign_has_it_alone().then(|| {
+            self.implementation(
+                &self.header(&TokenStream::new(), &quote!(#definition)),
+                &quote!(#holder<#rt::Within<'static, #definition, #rt::SoleAccess>>),
+                &predicates,
+                &inline_always(),
+                &body,
+            )
+        });
+        Some(quote!(#shared #exclusive #has_trait))
     }
 
     /// No type of the runtime can have a trait of a third crate.
@@ -173,10 +249,10 @@ impl Context<'_> {
         let definition_predicates = self.definition_predicates();
         let body =
             |number: usize, method: &Method| self.on(&quote!(#rt::Bound::__within(self)), number, method);
-        let (guard, none) = (quote!('__guard,), TokenStream::new());
+        let (guard, none) = (quote!('guard_,), TokenStream::new());
         let bound = self.implementation(
             &self.header(&guard, &quote!(#definition)),
-            &quote!(#rt::Bound<'__guard, #definition>),
+            &quote!(#rt::Bound<'guard_, #definition>),
             &quote!(#definition_predicates, #(#predicates,)*),
             &inline_always(),
             &body,
@@ -189,7 +265,7 @@ impl Context<'_> {
         };
         let held = self.implementation(
             &self.header(&guard, &none),
-            &quote!(#rt::Held<'__guard, #interface>),
+            &quote!(#rt::Held<'guard_, #interface>),
             &quote!(#(#predicates,)*),
             &quote!(#[inline]),
             &body,
@@ -231,13 +307,25 @@ impl Context<'_> {
             )
         });
         let of_its_own = !has_it || !self.of.knows_supertraits;
-        let inherent = self.of.holder.as_ref().filter(|_| of_its_own).and_then(|holder| {
+        let inherent = self.of.holder.as_ref().filter(|_| of_its_own).map(|holder| {
             let target = quote!(#holder<#rt::PatchedHandle<#interface>>);
             let body = |number: usize, method: &Method| {
                 call(&quote!(#rt::PatchedHandle::__call), &quote!(&self.0), number, method)
             };
             let header = self.header_outside(&TokenStream::new());
-            self.inherent(&header, &target, &predicates, &inline, &|(_, method)| method.is_plain(), &body)
+            let inherent = self.inherent(
+                &header,
+                &target,
+                &predicates,
+                &inline,
+                &|(_, method)| method.is_plain(),
+                &body,
+            );
+            let has_trait = self.of.foreign_handles_have_it().then(|| {
+                let header = self.header(&TokenStream::new(), &TokenStream::new());
+                self.implementation(&header, &target, &predicates, &inline, &body)
+            });
+            quote!(#inherent #has_trait)
         });
         quote!(#has_trait #inherent)
     }
@@ -301,7 +389,20 @@ impl Context<'_> {
         })
     }
 
+    /// The trait for a type of ours. Where the compiler lists who has it, it lists the user's types.
     fn implementation(
+        &self,
+        header: &TokenStream,
+        target: &TokenStream,
+        predicates: &TokenStream,
+        inline: &TokenStream,
+        body: &dyn Fn(usize, &Method) -> TokenStream,
+    ) -> TokenStream {
+        let implementation = self.conditional(header, target, predicates, inline, body);
+        quote!(#[diagnostic::do_not_recommend] #implementation)
+    }
+
+    fn conditional(
         &self,
         header: &TokenStream,
         target: &TokenStream,
@@ -360,8 +461,15 @@ impl Context<'_> {
                     call
                 }
             }
-            // A slot is a static: it is never behind such a pointer.
-            Why::Receiver | Why::Bound => quote!(#rt::core::unreachable!()),
+            // A slot is a static, never behind such a pointer nor moved; what stands for it by value may be.
+            Why::Receiver | Why::Bound => {
+                let message = format!(
+                    "`{}` takes its implementor itself, or a pointer that owns it: a slot keeps what it holds, and has no such \
+                     method",
+                    signature.ident
+                );
+                quote!(#rt::core::panic!(#message))
+            }
         };
         Some(quote!(#(#cfgs)* #[allow(unused_variables)] #signature { #body }))
     }

@@ -60,7 +60,7 @@ pub(crate) enum Why {
     Sized,
     /// `self: Box<Self>`: what owns an instance gives its box.
     Boxed,
-    /// A receiver that a static cannot be: `Rc<Self>`, `Arc<Self>`, `Pin<&mut Self>`.
+    /// A receiver that a static cannot be: `Rc<Self>`, `Arc<Self>`, `Pin<&mut Self>`; and `self` by value.
     Receiver,
     /// A bound on `Self`, or another receiver: the trait object has it, if any type has.
     Bound,
@@ -96,14 +96,8 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
     }
     let receiver = check(signature)?;
     let Some((lifetime, mutability)) = by_reference(receiver) else {
-        return match smart(receiver) {
-            Some(why) => kept(why),
-            None => Err(syn::Error::new_spanned(
-                receiver,
-                "no trait object has a method that takes `self` by value: write `self: Box<Self>`, or `where Self: Sized`, \
-                 then it is kept and not dispatched",
-            )),
-        };
+        // By value: a trait object may have it, and cannot be called so.
+        return kept(smart(receiver).unwrap_or(Why::Receiver));
     };
     if asks_more_of_self(signature, of.supertraits) {
         return kept(Why::Bound);
@@ -116,7 +110,7 @@ pub(crate) fn analyse(item: &TraitItemFn, of: &Around<'_>) -> syn::Result<Kind> 
         }
     }
     let this_lifetime = lifetime.clone().unwrap_or_else(|| {
-        let lifetime = Lifetime::new("'__this", Span::mixed_site());
+        let lifetime = Lifetime::new("'self_", Span::mixed_site());
         own.push(lifetime.to_token_stream());
         lifetime
     });

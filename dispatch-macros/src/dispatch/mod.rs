@@ -32,16 +32,32 @@ pub(crate) use trait_item::{Foreign, Trait};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let item: ItemTrait = syn::parse2(item)?;
-    let Arguments { crate_path, blanket, since } = syn::parse2(arguments)?;
-    with_crate_path(crate_path, || dispatch(item, blanket, since))
+    let Arguments { crate_path, own } = syn::parse2(arguments)?;
+    with_crate_path(crate_path, || dispatch(item, &own))
 }
 
-/// `blanket`, `since = "1.2.0"`, `crate = path`.
 #[derive(Default)]
 struct Arguments {
     crate_path: Option<CratePath>,
+    own: OwnArguments,
+}
+
+/// `blanket`, `type Name`.
+#[derive(Default)]
+struct OwnArguments {
     blanket: bool,
+    /// The version of its crate since which plugins are compatible.
     since: Option<LitStr>,
+    /// Associated types of supertraits, which cannot be seen where no method names them.
+    types: Vec<syn::Ident>,
+}
+
+impl quote::ToTokens for OwnArguments {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let (blanket, types) = (self.blanket.then(|| quote::quote!(blanket,)), &self.types);
+        let since = self.since.iter();
+        tokens.extend(quote::quote!(#blanket #(since = #since,)* #(type #types,)*));
+    }
 }
 
 impl Parse for Arguments {
@@ -52,16 +68,20 @@ impl Parse for Arguments {
                 arguments.crate_path = Some(input.parse()?);
             } else if input.peek(syn::Ident) && input.fork().parse::<syn::Ident>()? == "blanket" {
                 input.parse::<syn::Ident>()?;
-                arguments.blanket = true;
+                arguments.own.blanket = true;
             } else if input.peek(syn::Ident) && input.fork().parse::<syn::Ident>()? == "since" {
                 input.parse::<syn::Ident>()?;
                 input.parse::<syn::Token![=]>()?;
-                arguments.since = Some(version(&input.parse()?)?);
+                arguments.own.since = Some(version(&input.parse()?)?);
+            } else if input.peek(syn::Token![type]) {
+                input.parse::<syn::Token![type]>()?;
+                arguments.own.types.push(input.parse()?);
             } else {
                 return Err(input.error(
                     "the arguments of #[dispatch] are `blanket`, for a trait that its crate implements for all types of a \
-                     kind, `since = \"1.2.0\"`, the version of this crate since which plugins are compatible, and \
-                     `crate = path`, where hotcall is re-exported",
+                     kind; `type Name`, for an associated type of a supertrait that no method names; `since = \"1.2.0\"`, the \
+                     version of this crate since which plugins are compatible; and `crate = path`, where hotcall is \
+                     re-exported",
                 ));
             }
             if !input.is_empty() {
@@ -85,23 +105,20 @@ fn version(text: &LitStr) -> syn::Result<LitStr> {
     ))
 }
 
-fn dispatch(mut item: ItemTrait, blanket: bool, since: Option<LitStr>) -> syn::Result<TokenStream> {
-    let of_since = since.iter().map(|since| quote::quote!(since = #since,));
-    let again = blanket.then(|| quote::quote!(blanket,));
-    let again = quote::quote!(#again #(#of_since)*);
+fn dispatch(mut item: ItemTrait, own: &OwnArguments) -> syn::Result<TokenStream> {
     if let Some(place) = item.attrs.iter().position(rewrites_methods) {
         // That attribute is to see the trait first.
         let krate = crate_path();
-        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
+        item.attrs.insert(place + 1, syn::parse_quote!(#[#krate::dispatch(#own crate = #krate)]));
         return Ok(quote::quote!(#item));
     }
-    if let Some((with, without)) = configured(&item, &again) {
+    if let Some((with, without)) = configured(&item, own) {
         return Ok(quote::quote!(#with #without));
     }
     let rules = chain::Rules::take(&mut item)?;
-    let analysed = Trait::analyse(&item)?;
-    let analysed = if blanket { analysed.with_a_blanket() } else { analysed };
-    let analysed = analysed.compatible_since(since);
+    let analysed = Trait::with_types(&item, &own.types)?;
+    let analysed = if own.blanket { analysed.with_a_blanket() } else { analysed };
+    let analysed = analysed.compatible_since(own.since.clone());
     let chains = chain::expansion(&analysed, &rules)?;
     let expansion = expand::expansion(&analysed, &chains);
     Ok(quote::quote! {
@@ -117,7 +134,7 @@ fn rewrites_methods(attribute: &syn::Attribute) -> bool {
 
 /// A method that may be configured out is no reason for anything that is written beside the trait. So where one might be, the
 /// compiler first says which it is: of two traits, with the method and without, it keeps one.
-fn configured(item: &ItemTrait, again: &TokenStream) -> Option<(ItemTrait, ItemTrait)> {
+fn configured(item: &ItemTrait, own: &OwnArguments) -> Option<(ItemTrait, ItemTrait)> {
     let krate = crate_path();
     let place = item.items.iter().position(|item| match item {
         syn::TraitItem::Fn(function) => {
@@ -141,7 +158,7 @@ fn configured(item: &ItemTrait, again: &TokenStream) -> Option<(ItemTrait, ItemT
         (&mut without, quote::quote!(not(all(#(#conditions),*)))),
     ] {
         item.attrs.insert(0, syn::parse_quote!(#[cfg(#condition)]));
-        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(#again crate = #krate)]));
+        item.attrs.push(syn::parse_quote!(#[#krate::dispatch(#own crate = #krate)]));
     }
     Some((with, without))
 }

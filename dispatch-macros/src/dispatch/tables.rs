@@ -112,6 +112,7 @@ impl Context<'_> {
                     methods: &[#(#description),*],
                 };
                 const EXCLUSIVE: bool = #is_exclusive;
+                type Itself = Self;
                 type Access = #rt::#access_type;
                 type Methods<__V> = #of_v;
                 #debug

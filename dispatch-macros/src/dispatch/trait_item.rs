@@ -13,6 +13,8 @@ use super::types::is_primitive_name;
 pub(crate) struct Foreign {
     /// Where it is, with its arguments.
     pub(crate) path: syn::Path,
+    /// Markers that it does not ask for itself, and that are asked for here.
+    pub(crate) markers: Vec<TypeParamBound>,
 }
 
 /// What the expansion needs to know of a trait.
@@ -57,12 +59,33 @@ pub(crate) struct Trait {
     pub(crate) since: Option<LitStr>,
     /// The type, declared beside the trait, that has its methods for what calls them. A function slot derefs to its
     /// function, and has none.
-    pub(crate) holder: Option<Ident>,
+    pub(crate) holder: Option<Holder>,
     interface: TokenStream,
+}
+
+/// That type: in a module of its own, so that its name is nobody else's. The compiler says it.
+pub(crate) struct Holder(Ident);
+
+impl Holder {
+    fn of(of: &Ident) -> Self {
+        Self(format_ident!("MethodsOf{of}", span = Span::mixed_site()))
+    }
+}
+
+impl ToTokens for Holder {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let name = &self.0;
+        tokens.extend(quote!(__methods::#name));
+    }
 }
 
 impl Trait {
     pub(crate) fn analyse(item: &ItemTrait) -> syn::Result<Self> {
+        Self::with_types(item, &[])
+    }
+
+    /// `types`: associated types of supertraits.
+    pub(crate) fn with_types(item: &ItemTrait, types: &[Ident]) -> syn::Result<Self> {
         let (mut parameters, mut arguments, mut path_arguments, mut predicates) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut lifetimes = Vec::new();
@@ -100,7 +123,8 @@ impl Trait {
             }
         }
 
-        let Associations { names: associated, own: own_associated, mut is_closed } = Associations::of(item)?;
+        let Associations { names: associated, own: own_associated, mut is_closed } =
+            Associations::of(item, types)?;
         for name in &associated[own_associated..] {
             let parameter = associated_parameter(name);
             parameters.push(quote!(#parameter));
@@ -195,7 +219,7 @@ impl Trait {
             is_send_only: demands(&asked, "Send") && !demands(&asked, "Sync"),
             foreign: None,
             since: None,
-            holder: Some(format_ident!("__hotcall_{}", item.ident, span = Span::mixed_site())),
+            holder: Some(Holder::of(&item.ident)),
             interface: quote!(dyn #bound),
             is_unsafe: item.unsafety.is_some(),
             is_static: asked.iter().any(demands_static),
@@ -273,6 +297,16 @@ impl Trait {
         self.is_shared() && self.foreign.is_none() && self.keeps_only(&[Why::Sized])
     }
 
+    /// A trait of another crate: what has the lock of a slot can have it, by its local type.
+    pub(crate) fn foreign_has_it_alone(&self) -> bool {
+        self.foreign.is_some() && self.is_exclusive && self.keeps_only(&[Why::Sized])
+    }
+
+    /// As above, what owns an instance that others may swap.
+    pub(crate) fn foreign_handles_have_it(&self) -> bool {
+        self.foreign.is_some() && self.lends_nothing() && self.keeps_only(&[Why::Sized])
+    }
+
     /// A chain can have the trait; `wanted`: it has rules for it.
     pub(crate) fn chains_have_it(&self, wanted: bool) -> bool {
         self.keeps_only(&[Why::Sized])
@@ -347,7 +381,8 @@ impl Trait {
             last.arguments =
                 syn::PathArguments::AngleBracketed(syn::parse_quote!(<#(#written,)* #(#named),*>));
         }
-        let bound = bound.to_token_stream();
+        let markers = &foreign.markers;
+        let bound = quote!(#bound #(+ #markers)*);
         Ok(Self { bound, path, foreign: Some(foreign), ..self })
     }
 }
@@ -361,7 +396,7 @@ struct Associations {
 }
 
 impl Associations {
-    fn of(item: &ItemTrait) -> syn::Result<Self> {
+    fn of(item: &ItemTrait, types: &[Ident]) -> syn::Result<Self> {
         let (mut names, mut kept) = (Vec::new(), Vec::new());
         for item in &item.items {
             if let TraitItem::Type(ty) = item {
@@ -383,7 +418,7 @@ impl Associations {
         }
         let own = names.len();
         // `Self::Error`, of a supertrait.
-        let mut named = Projections(Vec::new());
+        let mut named = Projections(types.to_vec());
         for item in &item.items {
             if let TraitItem::Fn(function) = item
                 && !method::wants_sized(&function.sig)

@@ -159,20 +159,24 @@ impl Slot<'_> {
         let Function { pointer, may_be_empty } = function;
         let Signature { lifetimes, names, types, result } = Signature::of(pointer)?;
         let ident = &item.ident;
-        let interface = format_ident!("__hotcall_function_{ident}");
+        let interface = format_ident!("FunctionOf{ident}");
         let empty = quote!(&<#definition as #rt::MaybeEmpty>::EMPTY);
-        // Tells a closure what it takes.
-        let span = item.expr.span();
-        let callable = |function: TokenStream| quote_spanned!(span=> #definition::__callable(&(#function)));
+        let default = quote!(#definition::__default());
+        // That of a default: a closure is told what it takes, and a function of another type is refused, here and nowhere else.
+        let mut function = None;
         let default = match (may_be_empty, &*item.expr) {
-            (false, expression) => callable(expression.to_token_stream()),
+            (false, expression) => {
+                function = Some(expression.to_token_stream());
+                default
+            }
             (true, Expr::Path(path))
                 if path.path.segments.last().is_some_and(|last| last.ident == "None") =>
             {
                 empty
             }
             (true, Expr::Call(call)) if call.args.len() == 1 && is_some(&call.func) => {
-                callable(call.args.first().to_token_stream())
+                function = Some(call.args.first().to_token_stream());
+                default
             }
             (true, other) => {
                 return Err(syn::Error::new_spanned(
@@ -183,7 +187,7 @@ impl Slot<'_> {
         };
         let slot_type = quote!(#rt::Slot<#definition>);
         let declared = self.declared(&slot_type, &default);
-        let object: Type = syn::parse_quote!(dyn #interface);
+        let object = quote!(dyn #interface);
         let table = quote_spanned!(item.expr.span()=> #rt::table_of::<#object, _>(#default));
         let defined = self.defined(
             &object,
@@ -204,7 +208,7 @@ impl Slot<'_> {
         let dispatched = dispatch::beside_function(&method)?;
         let TypeFnPtr { lifetimes: bound, inputs, output, .. } = pointer;
         let unnamed = inputs.iter().map(|argument| &argument.ty);
-        let callable = quote!(#bound #rt::core::ops::Fn(#(#unnamed),*) #output);
+        let callable = quote_spanned!(pointer.span()=> #bound #rt::core::ops::Fn(#(#unnamed),*) #output);
         let with_empty = may_be_empty.then(|| {
             let returned =
                 quote_spanned!(result.span()=> <#result as #rt::core::default::Default>::default());
@@ -224,11 +228,18 @@ impl Slot<'_> {
                 }
             }
         });
-        // Says, at the default, what is wrong with it.
-        let checked = match (may_be_empty, &*item.expr) {
-            (false, expression) => Some(quote_spanned!(expression.span()=> const _: #pointer = #expression;)),
-            _ => None,
-        };
+        let of_default = function.map(|function| {
+            let body = quote_spanned!(item.expr.span()=> &(#function));
+            let opaque = quote_spanned!(pointer.span()=> &'static (impl #callable + 'static));
+            quote! {
+                impl #definition {
+                    #[inline(always)]
+                    const fn __default() -> #opaque {
+                        #body
+                    }
+                }
+            }
+        });
         Ok(quote! {
             #declared
             #[doc(hidden)]
@@ -241,7 +252,6 @@ impl Slot<'_> {
                 clippy::undocumented_unsafe_blocks
             )]
             const _: () = {
-                #checked
                 #method
                 #dispatched
                 impl<__Callable: #callable> #interface for __Callable {
@@ -250,12 +260,7 @@ impl Slot<'_> {
                         self(#(#names),*)
                     }
                 }
-                impl #definition {
-                    #[inline(always)]
-                    const fn __callable<__Callable: #callable>(function: &'static __Callable) -> &'static __Callable {
-                        function
-                    }
-                }
+                #of_default
                 #with_empty
                 #defined
                 #[inline(always)]

@@ -5,10 +5,10 @@ mod chain;
 mod default;
 mod function;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{ItemStatic, Type, TypeParamBound};
+use syn::{ItemStatic, Type, TypeParamBound, Visibility};
 
 use crate::hash::Hash;
 use crate::paths::{crate_path, with_crate_path};
@@ -42,28 +42,48 @@ struct Slot<'a> {
     item: &'a ItemStatic,
     arguments: Arguments,
     rt: TokenStream,
-    definition: Ident,
+    /// The module of the definition, which has the static's name: what the compiler says of the slot, it says of that.
+    module: Ident,
+    definition: TokenStream,
 }
 
 impl<'a> Slot<'a> {
     fn new(item: &'a ItemStatic, arguments: Arguments) -> Self {
         let krate = crate_path();
-        let definition = format_ident!("__hotcall_slot_{}", item.ident);
-        Self { item, arguments, rt: quote!(#krate::__private), definition }
+        let ident = &item.ident;
+        let module = format_ident!("__hotcall_{ident}");
+        let definition = quote!(#module::#ident);
+        Self { item, arguments, rt: quote!(#krate::__private), module, definition }
     }
 
     fn of_trait(&self) -> syn::Result<TokenStream> {
         let Self { item, rt, definition, .. } = self;
         let interface = interface(&item.ty)?;
         let (default_type, default) = default::default(&item.expr)?;
-        let slot_type = quote_spanned!(interface.span()=> <#interface as #rt::Stubs<#definition>>::Static);
+        // Of what is no interface the compiler speaks here, and nowhere else.
+        let span = interface.span();
+        let (rt_here, rt_default) = (at(span, rt.clone()), at(default_type.span(), rt.clone()));
+        let itself = quote_spanned!(span=> <#interface as #rt_here::Interface>::Itself);
+        let slot_type = quote_spanned!(span=> <#itself as #rt_here::Stubs<#definition>>::Static);
         let declared = self.declared(&slot_type, &quote!(#definition::__default()));
+        // And of a default that is no implementor.
+        let of_default =
+            quote_spanned!(default_type.span()=> #rt_default::Table::of_default::<_, #default_type>());
+        // Braces around a value alone would be warned of.
+        let of_default = quote_spanned!(span=> { let __of_default = #of_default; __of_default });
+        let fresh = quote_spanned! {span=>
+            #rt_here::Instance::__with_table::<#default_type>(__VALUE, Self::TABLE)
+        };
+        let alias = quote_spanned!(span=> __Interface);
+        let of_default_type = quote_spanned!(span=> (&'static #rt_here::Table, fn(*mut ()) -> *mut #alias));
         let defined = self.defined(
-            &interface,
-            &quote_spanned!(default_type.span()=> #rt::Table::of::<#interface, #default_type>()),
-            &quote!(#rt::DefaultCell::<#default_type>::get(#definition::__default())),
+            &alias,
+            &quote_spanned!(span=> __OF_DEFAULT.0),
+            &quote_spanned! {span=>
+                __OF_DEFAULT.1(#rt::DefaultCell::<#default_type>::get(#definition::__default()).cast())
+            },
             // SAFETY: the table is that of the value's type.
-            &quote!(unsafe { #rt::Instance::__with_table::<#default_type>(__VALUE, Self::TABLE) }),
+            &quote!(unsafe { #fresh }),
         );
         Ok(quote! {
             #declared
@@ -71,6 +91,8 @@ impl<'a> Slot<'a> {
             #[allow(clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
             const _: () = {
                 const __VALUE: #default_type = #default;
+                type __Interface = #itself;
+                const __OF_DEFAULT: #of_default_type = #of_default;
                 impl #definition {
                     #[inline(always)]
                     const fn __default() -> &'static #rt::DefaultCell<#default_type> {
@@ -85,8 +107,19 @@ impl<'a> Slot<'a> {
 
     /// The static, its definition's type, and its control.
     fn declared(&self, slot_type: &TokenStream, default: &TokenStream) -> TokenStream {
-        let Self { item, rt, definition, arguments } = self;
+        let Self { item, rt, module, definition, arguments } = self;
         let ItemStatic { attrs, vis, ident, .. } = item;
+        let as_visible = from_a_module(vis);
+        let rt_here = at(item.ty.span(), rt.clone());
+        let as_static = quote_spanned!(item.ty.span()=> #rt_here::as_static(__slot));
+        let slot = quote! {
+            let __default = #default;
+            // SAFETY: this is the static of the definition, and that its default.
+            let __slot = unsafe { #rt::Slot::<#definition>::__new(__default) };
+            // SAFETY: the type of the static is that of the slot, or a transparent one of it.
+            unsafe { #as_static }
+        };
+        let slot = quote_spanned!(item.ty.span()=> { #slot });
         let control = arguments.control.as_ref().map(|(vis, name)| {
             let text = format!("The right to retarget [`{ident}`].");
             quote! {
@@ -97,32 +130,37 @@ impl<'a> Slot<'a> {
         });
         quote! {
             #(#attrs)*
-            #vis static #ident: #slot_type = {
-                let __default = #default;
-                // SAFETY: this is the static of the definition, and that its default.
-                unsafe { <#slot_type>::__new(__default) }
-            };
+            #[allow(clippy::type_complexity)]
+            #vis static #ident: #slot_type = #slot;
 
             #control
 
             #[doc(hidden)]
-            #[allow(non_camel_case_types, dead_code)]
-            #vis struct #definition(());
+            #[allow(non_snake_case, non_camel_case_types, missing_docs, dead_code, clippy::all, clippy::pedantic)]
+            #vis mod #module {
+                #as_visible struct #ident(pub(super) ());
+            }
         }
     }
 
     /// What the runtime asks of the definition.
     fn defined(
         &self,
-        interface: &Type,
+        interface: &TokenStream,
         table: &TokenStream,
         default: &TokenStream,
         fresh: &TokenStream,
     ) -> TokenStream {
-        let Self { item, rt, definition, arguments } = self;
+        let Self { item, rt, definition, arguments, .. } = self;
         let ident = &item.ident;
         let name = ident.to_string();
         let text = text_of(item);
+        // What is wrong with the interface is said at one place.
+        let span = item.ty.span();
+        let itself = quote_spanned!(span=> type Interface = #interface;);
+        let default = quote_spanned!(span=> fn default() -> *mut #interface { #default });
+        let result = at(span, quote!(#rt::Instance<#interface>));
+        let fresh = quote_spanned!(span=> fn fresh() -> #result { #fresh });
         let open = arguments.control.is_none().then(|| {
             quote! {
                 // SAFETY: no control was asked for.
@@ -148,7 +186,7 @@ impl<'a> Slot<'a> {
 
             // SAFETY: the definition is a type of this static alone; core, default and table are its own.
             unsafe impl #rt::Definition for #definition {
-                type Interface = #interface;
+                #itself
                 const NAME: &'static str =
                     #rt::core::concat!(#rt::core::module_path!(), "::", #name);
                 const IDENTITY: #rt::Identity = #rt::Identity {
@@ -164,14 +202,10 @@ impl<'a> Slot<'a> {
                 const TABLE: &'static #rt::Table = #table;
 
                 #[inline(always)]
-                fn default() -> *mut (#interface + 'static) {
-                    #default
-                }
+                #default
 
                 #[inline]
-                fn fresh() -> #rt::Instance<#interface> {
-                    #fresh
-                }
+                #fresh
 
                 #[inline(always)]
                 fn slot() -> &'static #rt::Slot<#definition> {
@@ -185,6 +219,31 @@ impl<'a> Slot<'a> {
                 }
             }
         }
+    }
+}
+
+/// The tokens, as if they stood there: so that what the compiler says of them it says there.
+fn at(span: Span, tokens: TokenStream) -> TokenStream {
+    let at = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.into_iter().map(at).collect()
+}
+
+/// The visibility, written one module further in.
+fn from_a_module(visibility: &Visibility) -> TokenStream {
+    match visibility {
+        Visibility::Inherited => quote!(pub(super)),
+        Visibility::Restricted(restricted) => {
+            let path = &restricted.path;
+            match path.segments.first().map(|first| first.ident.to_string()).as_deref() {
+                Some("self") => quote!(pub(super)),
+                Some("super") => quote!(pub(in super::#path)),
+                _ => quote!(pub(in #path)),
+            }
+        }
+        Visibility::Public(_) => quote!(pub),
     }
 }
 
@@ -213,6 +272,8 @@ fn interface(ty: &Type) -> syn::Result<Type> {
                     _ => true,
                 })
                 .collect();
+            // As the compiler says it.
+            object.bounds.push(syn::parse_quote_spanned!(object.span()=> 'static));
             Ok(Type::TraitObject(object))
         }
         Type::Paren(inner) => interface(&inner.elem),

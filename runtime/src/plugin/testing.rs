@@ -15,6 +15,7 @@ impl Probe for usize {
 
 // SAFETY: one method, in `DESCRIPTION` and in `METHODS`.
 unsafe impl Interface for dyn Probe {
+    type Itself = Self;
     const DESCRIPTION: Description = Description {
         name: "dyn Probe",
         crate_name: "testing",

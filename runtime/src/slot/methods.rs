@@ -6,6 +6,8 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::mem::ManuallyDrop;
+use core::ptr;
 
 use super::{Definition, Slot};
 
@@ -13,24 +15,14 @@ use super::{Definition, Slot};
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __methods {
-    ($name:ident) => {
-        #[repr(transparent)]
-        #[allow(non_camel_case_types, missing_docs)]
-        pub struct $name<V>(V);
+    ($module:ident :: $name:ident) => {
+        mod $module {
+            #[repr(transparent)]
+            #[allow(non_camel_case_types, missing_docs)]
+            pub struct $name<V>(pub(super) V);
+        }
 
-        impl<D: $crate::__private::Definition> $name<$crate::__private::Slot<D>> {
-            /// For `#[slot]`.
-            ///
-            /// # Safety
-            ///
-            /// As for that of the slot.
-            #[doc(hidden)]
-            #[inline(always)]
-            pub const unsafe fn __new<T: ::core::marker::Sync + 'static>(default: &'static T) -> Self {
-                // SAFETY: the caller's promise.
-                Self(unsafe { $crate::__private::Slot::__new(default) })
-            }
-
+        impl<D: $crate::__private::Definition> $module::$name<$crate::__private::Slot<D>> {
             /// For `#[slot]`.
             #[doc(hidden)]
             #[inline(always)]
@@ -39,7 +31,9 @@ macro_rules! __methods {
             }
         }
 
-        impl<D: $crate::__private::Definition> ::core::ops::Deref for $name<$crate::__private::Slot<D>> {
+        impl<D: $crate::__private::Definition> ::core::ops::Deref
+            for $module::$name<$crate::__private::Slot<D>>
+        {
             type Target = $crate::__private::Slot<D>;
 
             #[inline(always)]
@@ -49,7 +43,7 @@ macro_rules! __methods {
         }
 
         impl<'g, D: $crate::__private::Definition, K> ::core::ops::Deref
-            for $name<$crate::__private::Within<'g, D, K>>
+            for $module::$name<$crate::__private::Within<'g, D, K>>
         {
             type Target = <D as $crate::__private::Definition>::Interface;
 
@@ -60,7 +54,7 @@ macro_rules! __methods {
         }
 
         impl<'g, D: $crate::__private::Definition> ::core::ops::DerefMut
-            for $name<$crate::__private::Within<'g, D, $crate::__private::SoleAccess>>
+            for $module::$name<$crate::__private::Within<'g, D, $crate::__private::SoleAccess>>
         {
             #[inline]
             fn deref_mut(&mut self) -> &mut Self::Target {
@@ -68,21 +62,21 @@ macro_rules! __methods {
             }
         }
 
-        impl<V: ::core::fmt::Display> ::core::fmt::Display for $name<V> {
+        impl<V: ::core::fmt::Display> ::core::fmt::Display for $module::$name<V> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::Display::fmt(&self.0, f)
             }
         }
 
-        impl<V: ::core::error::Error> ::core::error::Error for $name<V> {}
+        impl<V: ::core::error::Error> ::core::error::Error for $module::$name<V> {}
 
-        impl<V: ::core::clone::Clone> ::core::clone::Clone for $name<V> {
+        impl<V: ::core::clone::Clone> ::core::clone::Clone for $module::$name<V> {
             fn clone(&self) -> Self {
                 Self(::core::clone::Clone::clone(&self.0))
             }
         }
 
-        impl<V: ::core::fmt::Debug> ::core::fmt::Debug for $name<V> {
+        impl<V: ::core::fmt::Debug> ::core::fmt::Debug for $module::$name<V> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::Debug::fmt(&self.0, f)
             }
@@ -90,7 +84,7 @@ macro_rules! __methods {
 
         // SAFETY: the core is that of the slot that this is.
         unsafe impl<D: $crate::__private::Open> $crate::__private::Retarget
-            for $name<$crate::__private::Slot<D>>
+            for $module::$name<$crate::__private::Slot<D>>
         {
             type Interface = <D as $crate::__private::Definition>::Interface;
 
@@ -105,15 +99,27 @@ macro_rules! __methods {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __handle {
-    ($name:ident) => {
-        impl<D: $crate::__private::Definition> $name<$crate::__private::Slot<D>> {
+    ($module:ident :: $name:ident) => {
+        impl<D: $crate::__private::Definition> $module::$name<$crate::__private::Slot<D>> {
             /// What implements the trait by calling this slot, for where a reference will not do.
             #[allow(dead_code)]
-            pub const fn handle(&'static self) -> $name<$crate::__private::Handle<D>> {
-                $name($crate::__private::Handle::new(&self.0))
+            pub const fn handle(&'static self) -> $module::$name<$crate::__private::Handle<D>> {
+                $module::$name($crate::__private::Handle::new(&self.0))
             }
         }
     };
+}
+
+/// For `#[slot]`: a slot as the type of its static.
+///
+/// # Safety
+///
+/// `S` is `Slot<D>`, or a `repr(transparent)` type of it.
+pub const unsafe fn as_static<D: Definition, S>(slot: Slot<D>) -> S {
+    const { assert!(size_of::<Slot<D>>() == size_of::<S>() && align_of::<Slot<D>>() == align_of::<S>()) };
+    let slot = ManuallyDrop::new(slot);
+    // SAFETY: the caller's promise; the slot is not dropped, so that it moves.
+    unsafe { ptr::from_ref(&slot).cast::<S>().read() }
 }
 
 /// A slot's default, where it may be written to: one with methods that take `&mut self`.

@@ -43,7 +43,7 @@ pub use function::{Function, MaybeEmpty, table_of};
 pub use identity::Identity;
 use lock::SlotLock;
 pub use lock::{LockError, Locked, ReadLocked};
-pub use methods::{DefaultCell, Handle};
+pub use methods::{DefaultCell, Handle, as_static};
 pub use target::Target;
 
 /// What `#[slot]` says of a static.

@@ -25,5 +25,5 @@ mod library {
 
 fn main() {
     type Definition<D> = hotcall::Slot<D>;
-    let _ = hotcall::__private::Control::__new(library::EFFECT.__slot(), &library::__hotcall_slot_EFFECT(()));
+    let _ = hotcall::__private::Control::__new(library::EFFECT.__slot(), &library::__hotcall_EFFECT::EFFECT(()));
 }

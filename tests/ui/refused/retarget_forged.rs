@@ -26,6 +26,6 @@ impl hotcall::Retarget for Other {
         TEXT.__core()
     }
 }
-impl hotcall::__private::Open for __hotcall_slot_CLOSED {}
+impl hotcall::__private::Open for __hotcall_CLOSED::CLOSED {}
 
 fn main() {}

@@ -16,6 +16,8 @@
 //!       layout         u64, how the compiler lays out a type of many fields
 //!       name           text, of the export
 //!       entry          text, symbol of the constructor
+//!       package        text, text: name and version of the package that exports
+//!       hands over     u32, 0 or 1: it saves and restores state
 //!       interface      text, `dyn Effect`
 //!       crate          text, text: name and version of the crate that declares the interface
 //!       definitions    u32, and for each: name text, hash u64
@@ -37,7 +39,7 @@ use crate::interface::Description;
 /// How a record begins.
 pub const MAGIC: [u8; 8] = *b"\x7fhotcall";
 /// The format that this version writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The section of the library.
 #[cfg(target_os = "linux")]
 pub(crate) const SECTION: &str = "hotcall_plugin";
@@ -99,6 +101,8 @@ pub struct Record {
     name: &'static str,
     entry: &'static str,
     panic: &'static str,
+    package: (&'static str, &'static str),
+    hands_over: bool,
 }
 
 impl Record {
@@ -110,7 +114,21 @@ impl Record {
         entry: &'static str,
         panic: &'static str,
     ) -> Self {
-        Self { interface, name, entry, panic }
+        Self { interface, name, entry, panic, package: ("", ""), hands_over: false }
+    }
+
+    /// Says which package exports it: its name and its version.
+    #[must_use]
+    pub const fn of_package(mut self, name: &'static str, version: &'static str) -> Self {
+        self.package = (name, version);
+        self
+    }
+
+    /// Says whether the export saves and restores its state.
+    #[must_use]
+    pub const fn hands_over(mut self, hands_over: bool) -> Self {
+        self.hands_over = hands_over;
+        self
     }
 
     /// How many bytes it takes.
@@ -147,6 +165,9 @@ impl Record {
         writer.bytes(&LAYOUT.to_le_bytes());
         writer.text(self.name);
         writer.text(self.entry);
+        writer.text(self.package.0);
+        writer.text(self.package.1);
+        writer.number(self.hands_over as usize);
         writer.text(self.interface.name);
         writer.text(self.interface.crate_name);
         writer.text(self.interface.crate_version);
@@ -249,6 +270,8 @@ pub(crate) struct Header {
     pub(crate) fingerprint: u64,
     pub(crate) name: String,
     pub(crate) entry: String,
+    pub(crate) package: (String, String),
+    pub(crate) hands_over: bool,
     pub(crate) interface: InterfaceRecord,
 }
 
@@ -328,6 +351,8 @@ fn record(reader: &mut Reader<'_>, host: &Build) -> Result<Header, Flaw> {
         fingerprint,
         name: reader.text()?,
         entry: reader.text()?,
+        package: (reader.text()?, reader.text()?),
+        hands_over: reader.u32()? != 0,
         interface: InterfaceRecord {
             name: reader.text()?,
             crate_name: reader.text()?,
@@ -429,7 +454,9 @@ mod tests {
             Method { name: "name", signature: "name(&self) -> String", layout: &[(24, 8)] },
         ],
     };
-    const RECORD: Record = Record::new(&EFFECT, "reverb", "hotcall_export_1", PANIC);
+    const RECORD: Record = Record::new(&EFFECT, "reverb", "hotcall_export_1", PANIC)
+        .of_package("reverbs", "0.4.1")
+        .hands_over(true);
     static BYTES: [u8; RECORD.length()] = RECORD.encode();
 
     fn read(bytes: &[u8]) -> Result<Vec<Header>, Flaw> {
@@ -461,6 +488,8 @@ mod tests {
         let headers = read(&BYTES).unwrap();
         let [header] = headers.as_slice() else { panic!("one record: {headers:?}") };
         assert_eq!((header.name.as_str(), header.entry.as_str()), ("reverb", "hotcall_export_1"));
+        assert_eq!(header.package, ("reverbs".to_owned(), "0.4.1".to_owned()));
+        assert!(header.hands_over);
         assert_eq!(header.interface.name, "dyn Effect");
         assert_eq!(header.interface.crate_name, "effects");
         assert_eq!(header.interface.crate_version, "1.2.3");
@@ -469,7 +498,7 @@ mod tests {
         assert_eq!(header.interface.methods[0].signature, "process(&self, x: f32) -> f32");
         assert_eq!(header.interface.methods[0].layout, [(4, 4), (4, 4)]);
         assert_eq!(header.interface.methods[1].layout, [(24, 8)]);
-        assert_eq!(&BYTES[..12], b"\x7fhotcall\x02\0\0\0");
+        assert_eq!(&BYTES[..12], b"\x7fhotcall\x03\0\0\0");
         assert_eq!(BYTES[12..16], (BYTES.len() as u32).to_le_bytes());
     }
 
@@ -488,12 +517,12 @@ mod tests {
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
         assert_eq!(
             build.to_string(),
-            "hotcall 9.9.9 (header format 2) and another compiler, with panic = \"unwind\""
+            "hotcall 9.9.9 (header format 3) and another compiler, with panic = \"unwind\""
         );
         // A later format still names its version and compiler, whatever follows them.
-        bytes[8] = 3;
+        bytes[8] = 4;
         let Err(Flaw::Build(build)) = read(&bytes) else { panic!("accepted") };
-        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 3) and another compiler");
+        assert_eq!(build.to_string(), "hotcall 9.9.9 (header format 4) and another compiler");
         assert!(matches!(read(&[&BYTES[..], &bytes[..]].concat()), Err(Flaw::Build(_))));
     }
 

@@ -57,7 +57,7 @@ mod compare;
 mod elsewhere;
 pub(crate) mod export;
 #[cfg(target_os = "linux")]
-mod file;
+pub(crate) mod file;
 pub(crate) mod header;
 mod library;
 #[cfg(target_os = "linux")]

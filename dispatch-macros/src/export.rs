@@ -273,7 +273,8 @@ mod tests {
     fn state_is_handed_over_by_a_pair() {
         let pair = |input: &str| {
             let Exports(exports) = syn::parse_str(input).unwrap();
-            let text = |(save, restore): &(Expr, Expr)| (quote!(#save).to_string(), quote!(#restore).to_string());
+            let text =
+                |(save, restore): &(Expr, Expr)| (quote!(#save).to_string(), quote!(#restore).to_string());
             exports.iter().map(|export| export.handing.as_ref().map(text)).collect::<Vec<_>>()
         };
         let both = Some(("A :: save".to_owned(), "A :: load".to_owned()));

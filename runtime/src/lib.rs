@@ -40,6 +40,7 @@
 //! | call one instance several times | [`Slot::get`] |
 //! | have the old instance back | [`Retired::wait`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
+//! | have plugins reloaded when their files change, and supervised | [`Plugins`], [`host`] |
 //! | know that nothing is lost at the end | [`drain`] |
 //! | know what the runtime holds, which calls are patched, and why others are not | [`report`], [`stats`] |
 //!
@@ -66,6 +67,8 @@ mod error;
 mod forward;
 mod gated;
 mod handover;
+#[cfg(target_os = "linux")]
+pub mod host;
 mod installed;
 mod instance;
 mod interface;
@@ -98,6 +101,8 @@ pub use drain::{DrainError, drain};
 #[doc(no_inline)]
 pub use dynasmrt;
 pub use error::{Error, MemoryError, PluginError, ReplaceError};
+#[cfg(target_os = "linux")]
+pub use host::Plugins;
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};

@@ -5,16 +5,16 @@ use crate::interface::{Description, Method};
 
 /// Two interfaces of one name that are not the same: what each side has in the first place where they differ.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Difference {
-    pub(super) library: String,
-    pub(super) host: String,
+pub(crate) struct Difference {
+    pub(crate) library: String,
+    pub(crate) host: String,
 }
 
 /// `None` when the two are the same in everything that a call depends on.
 ///
 /// Methods come first: they say more than the version of the crate that declares them. Versions are compared
 /// to the letter, because types that a signature only names may change with them.
-pub(super) fn difference(library: &InterfaceRecord, host: &Description) -> Option<Difference> {
+pub(crate) fn difference(library: &InterfaceRecord, host: &Description) -> Option<Difference> {
     for index in 0..library.methods.len().max(host.methods.len()) {
         let theirs = library.methods.get(index).map(View::of_record);
         let ours = host.methods.get(index).map(View::of_method);

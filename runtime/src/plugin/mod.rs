@@ -52,14 +52,14 @@ pub(crate) mod boundary;
     path = "catch_elsewhere.rs"
 )]
 pub(crate) mod catch;
-mod compare;
+pub(crate) mod compare;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
 pub(crate) mod export;
 #[cfg(target_os = "linux")]
 pub(crate) mod file;
 pub(crate) mod header;
-mod library;
+pub(crate) mod library;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]

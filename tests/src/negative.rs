@@ -43,6 +43,9 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
     ("any-branch", Sabotage::AnyBranch),
 ];
 
+/// That of hosts of plugins.
+pub const HOSTS: [(&str, Sabotage); 1] = [("hand-over-at-once", Sabotage::HandOverAtOnce)];
+
 /// Those of slots with a lock.
 pub const LOCKS: [(&str, Sabotage); 2] =
     [("open-lock", Sabotage::OpenLock), ("lock-without-guard", Sabotage::LockWithoutGuard)];
@@ -51,7 +54,7 @@ pub const LOCKS: [(&str, Sabotage); 2] =
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).find(|(name, _)| *name == wanted)?;
+    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&HOSTS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

@@ -125,7 +125,10 @@ pub(super) fn look(path: &Path, quiet: Duration) -> Look {
             return Look::Missing;
         }
         // To wait for the rest of it is for the caller.
-        Err(PluginError::NotAPlugin { .. }) if before.is_file() && before.len() < 4 => Vec::new(),
+        Err(PluginError::NotAPlugin { .. }) if before.is_file() && before.len() < 4 => match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(_) => return Look::Busy,
+        },
         Err(error) => return Look::Failed(error),
     };
     match metadata() {

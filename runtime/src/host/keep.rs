@@ -34,8 +34,9 @@ pub enum HandOver {
     Running,
     /// Calls wait until the hand-over is over. Nobody is inside the old instance when it saves.
     ///
-    /// A call or a guard that lasts longer than `patience` keeps the old instance installed: the new version is refused. (So
-    /// does a plugin that calls its own slot, if it does so meanwhile.)
+    /// A call or a guard that lasts longer than `patience`, of whatever slot, keeps the old instance installed: the new version is
+    /// refused. A thread that was inside the old one before, or holds a guard from before, calls the old one until it is out. Where a
+    /// library calls slots of this program, each new version is refused: its calls cannot be told from those that wait.
     Queued {
         /// How long callers wait at most for the old instance to drain.
         patience: Duration,

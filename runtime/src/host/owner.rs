@@ -118,9 +118,6 @@ pub(super) fn install_default(core: &'static SlotCore) -> Result<Out, crate::Err
 pub(super) struct Out(Arc<Installed>);
 
 impl Out {
-    pub(super) fn is_drained(&self) -> bool {
-        self.0.is_drained()
-    }
 }
 
 impl Drop for Out {

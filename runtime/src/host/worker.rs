@@ -19,7 +19,6 @@ use super::{PluginsError, version, whole};
 use crate::error::Error;
 use crate::lock::{Mutex, lock};
 use crate::plugin::Library;
-use crate::quiesce::reclaimer;
 
 /// For how long a file has to be left alone before it is looked at, where nobody says otherwise.
 const QUIET: Duration = Duration::from_millis(50);
@@ -511,12 +510,13 @@ impl Worker {
                 let waits =
                     supervised.stand_in(stand_in(closed.gate())).map_err(|error| error.to_string())?;
                 let deadline = Instant::now().checked_add(patience);
-                let passed = if reclaimer::wait_until(|| waits.is_drained(), deadline) {
-                    pass_state(&old.owner, &new.owner)
-                } else {
-                    Err(format!(
+                drop(waits);
+                let passed = match closed.close(deadline) {
+                    Ok(()) => pass_state(&old.owner, &new.owner),
+                    Err(Some(reason)) => Err(format!("calls cannot be made to wait here: {reason}")),
+                    Err(None) => Err(format!(
                         "a call or a guard kept the old version for more than {patience:?}: its state was not handed over"
-                    ))
+                    )),
                 };
                 let installed = passed.and_then(|bytes| {
                     supervised.install(new.clone()).map_err(|error| error.to_string())?;

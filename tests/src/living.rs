@@ -120,7 +120,10 @@ impl Told {
     pub fn until(&mut self, what: &str, is: impl Fn(&What) -> bool) -> Event {
         loop {
             let Ok(event) = self.events.recv_timeout(LONG) else {
-                panic!("never told: {what}; but {:#?}", self.all.iter().map(ToString::to_string).collect::<Vec<_>>());
+                panic!(
+                    "never told: {what}; but {:#?}",
+                    self.all.iter().map(ToString::to_string).collect::<Vec<_>>()
+                );
             };
             if event.plugin != self.plugin {
                 continue;

@@ -54,7 +54,8 @@ pub const LOCKS: [(&str, Sabotage); 2] =
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&HOSTS).find(|(name, _)| *name == wanted)?;
+    let (name, what) =
+        ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&HOSTS).find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

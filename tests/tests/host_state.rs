@@ -174,7 +174,8 @@ fn a_call_waits_for_the_hand_over_and_runs_the_new_one() {
 #[test]
 fn a_call_that_lasts_longer_than_the_patience_keeps_the_old_one() {
     let _alone = alone();
-    let (slot, mut it) = living!("patience", HandOver::Queued { patience: std::time::Duration::from_millis(20) });
+    let (slot, mut it) =
+        living!("patience", HandOver::Queued { patience: std::time::Duration::from_millis(20) });
     slot.add(4);
     let new = behaving("new");
     let told = RefCell::new(&mut it.told);
@@ -207,7 +208,10 @@ fn a_restore_that_refuses_keeps_the_old_one() {
         ] {
             put(&it.path, &behaving(behaviour));
             let said = it.told.until_refused();
-            assert!(said.starts_with("it does not restore the old version's state") && said.contains(reason), "{said}");
+            assert!(
+                said.starts_with("it does not restore the old version's state") && said.contains(reason),
+                "{said}"
+            );
             assert_eq!((slot.who().as_str(), slot.add(0)), ("old ", 8));
             assert!(it.kept.installed().is_ok());
         }

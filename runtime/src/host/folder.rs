@@ -54,6 +54,7 @@ impl Source {
         Ok(Self { folder: folder.to_owned(), only: Some(path.clone()) })
     }
 
+    #[cfg(feature = "watch")]
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }

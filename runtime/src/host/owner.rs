@@ -117,9 +117,6 @@ pub(super) fn install_default(core: &'static SlotCore) -> Result<Out, crate::Err
 /// What was replaced: dropped when no thread is inside, by the runtime, or here if none is by then.
 pub(super) struct Out(Arc<Installed>);
 
-impl Out {
-}
-
 impl Drop for Out {
     fn drop(&mut self) {
         crate::installed::drop_each(self.0.abandon());

@@ -188,7 +188,8 @@ impl Supervised {
         Ok(out)
     }
 
-    fn keeps_the_previous(&self) -> bool {
+    /// Whether a panic may ask for what was installed before.
+    pub(super) fn keeps_the_previous(&self) -> bool {
         matches!(self.on_panic, OnPanic::Previous | OnPanic::Quarantine)
     }
 

@@ -476,7 +476,7 @@ impl Worker {
         if merges {
             plugin.merging = old.map(|old| (old, before));
         } else {
-            plugin.previous = before.filter(|_| supervised.hold().previous.is_some());
+            plugin.previous = before.filter(|_| supervised.keeps_the_previous());
         }
         *lock(&plugin.status) = status;
         self.emit(id, path, generation, What::Swapped);
@@ -570,7 +570,7 @@ impl Worker {
         let Some(new) = new else { return };
         match pass_state(&old.owner, &new.owner) {
             Ok(bytes) => {
-                plugin.previous = before.filter(|_| supervised.hold().previous.is_some());
+                plugin.previous = before.filter(|_| supervised.keeps_the_previous());
                 self.emit(id, &path, new.generation, What::HandedOver { bytes });
             }
             Err(reason) => match supervised.put_back(&old) {

@@ -45,7 +45,9 @@ impl Quiet {
     pub(crate) fn begin() -> Result<Self, &'static str> {
         #[cfg(patched)]
         if super::linked::is_any() {
-            return Err("a library calls slots of this program: its calls cannot be told from those that wait");
+            return Err(
+                "a library calls slots of this program: its calls cannot be told from those that wait",
+            );
         }
         if section::is_exhausted() {
             return Err("there was no memory to note who is inside a call");
@@ -61,7 +63,11 @@ impl Quiet {
 
     /// Waits until no older section is left, at most until `deadline`. Whether that is so: `handed_in` gives what was handed in since
     /// it was last asked, or says that nothing was, and that from now on everybody waits.
-    pub(crate) fn wait(self, deadline: Option<Instant>, mut handed_in: impl FnMut() -> Option<Flags>) -> bool {
+    pub(crate) fn wait(
+        self,
+        deadline: Option<Instant>,
+        mut handed_in: impl FnMut() -> Option<Flags>,
+    ) -> bool {
         let mut pause = Backoff::new();
         let mut waiting: Flags = registry::flags().filter(|flag| !flag.has_passed(self.phase)).collect();
         loop {

@@ -4,15 +4,17 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use hotcall::host::{Fallback, HandOver, Kept, What};
 use hotcall::{Plugins, slot};
 use hotcall_probe::living::{Nobody, Tally};
 use hotcall_tests::living::{self, Told, put};
-use hotcall_tests::{LONG, eventually};
+use hotcall_tests::{LONG, eventually, negative};
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 const QUEUED: HandOver = HandOver::Queued { patience: LONG };
@@ -292,4 +294,43 @@ fn a_forked_child_does_not_wait_at_the_gate() {
     });
     it.told.until_swapped();
     assert_eq!(slot.add(0), 3);
+}
+
+/// Whether the new version is in its place while somebody is inside the old one, who may still change what was saved.
+fn replaced_under_somebody() -> bool {
+    let (slot, mut it) = living!("inside", QUEUED);
+    let (new, told) = (behaving("new"), RefCell::new(&mut it.told));
+    let early = RefCell::new(false);
+    slot.inside(&|total| {
+        put(&it.path, &new);
+        eventually("calls wait", || slot.target().type_name().contains("Instance<"));
+        let deadline = Instant::now() + negative::limit();
+        while Instant::now() < deadline && !*early.borrow() {
+            *early.borrow_mut() = told.borrow_mut().count(is_swapped) != 1;
+            thread::yield_now();
+        }
+        total
+    });
+    let early = *early.borrow();
+    if !early {
+        it.told.until("swapped", is_swapped);
+    }
+    early
+}
+
+#[test]
+fn nobody_is_inside_when_state_is_saved() {
+    let _alone = alone();
+    let sabotaged = negative::sabotaged().is_some();
+    let early = replaced_under_somebody();
+    if sabotaged {
+        std::process::exit(if early { negative::CAUGHT } else { 0 });
+    }
+    assert!(!early);
+    let again = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "nobody_is_inside_when_state_is_saved", "--nocapture"]);
+        command
+    };
+    println!("hand-over-at-once: {}", negative::is_noticed(again, "hand-over-at-once").unwrap());
 }

@@ -49,6 +49,25 @@ pub fn slot(arguments: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Exports a plugin from a cdylib: `hotcall::export!(dyn Effect, Reverb::from_config);`.
+///
+/// The constructor takes a `&str` and returns the type, or a `Result` of it. Several follow each other, of one interface after commas, of
+/// several after semicolons; a text before a constructor is the export's name, which else is the type's:
+///
+/// ```ignore
+/// hotcall::export!(dyn Effect, Reverb::new, "plate", |config| Reverb::plate(config); dyn Codec, Opus::new);
+/// ```
+///
+/// After a constructor may stand how the state of its instances is saved, and restored in an instance of a later version, for
+/// `hotcall::host::HandOver`. Both take `&self`, for both may run while calls go on; each may return a `Result`:
+///
+/// ```ignore
+/// hotcall::export!(dyn Effect, Reverb::new, save = Reverb::save, restore = Reverb::restore);
+///
+/// impl Reverb {
+///     fn save(&self) -> Vec<u8> { .. }
+///     fn restore(&self, state: &[u8]) -> Result<(), String> { .. }
+/// }
+/// ```
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
     export::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

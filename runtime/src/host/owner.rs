@@ -9,7 +9,8 @@
 //! What is installed borrows the instance, and keeps it by a lease. Each installation has a lease of its own: when it is
 //! dropped, no thread is inside any more, and the host is told. The instance is dropped with its last owner.
 //!
-//! This is for interfaces without `&mut self`, whose implementors everybody shares: it matters to nobody that the host is one more.
+//! This is for interfaces without `&mut self`, whose implementors everybody shares: it matters to nobody that the host is one more. What a
+//! library exports is `Send` and `Sync`.
 #![allow(unsafe_code)]
 
 use std::mem::ManuallyDrop;

@@ -60,6 +60,9 @@ use crate::slot::Retarget;
 /// | deleted | no reason to do anything: what is installed goes on; when it is back, it is looked at |
 /// | written again with the content that it had | left alone |
 ///
+/// A folder that is itself deleted, as `cargo clean` does, is not watched any more when it is back: make another host, or ask for
+/// [`rescan`](Self::rescan).
+///
 /// Changes that follow each other within [`settle`](Self::settle) are one. Between changes nothing runs: the system tells (`inotify`,
 /// by the crate `notify`, with the feature `watch`). Without it, and on file systems that tell nothing, there is
 /// [`rescan`](Self::rescan).

@@ -23,11 +23,12 @@ use syn::{Error, Expr, Lit, LitStr, Path, Result, Token, Type};
 use crate::hash::Hash;
 use crate::paths::crate_path;
 
-/// One constructor behind an interface.
+/// One constructor behind an interface; and the functions that save and restore the state of what it makes.
 struct Export {
     interface: Type,
     name: LitStr,
     constructor: Expr,
+    handing: Option<(Expr, Expr)>,
 }
 
 /// `dyn Effect, "reverb", Reverb::new, "plate", Plate::new; dyn Codec, Opus::new`.
@@ -106,7 +107,45 @@ fn constructor(input: ParseStream<'_>, interface: &Type) -> Result<Export> {
     if name.value().is_empty() || name.value().contains(char::is_control) {
         return Err(Error::new_spanned(name, "an export's name is one line of text"));
     }
-    Ok(Export { interface: interface.clone(), name, constructor })
+    let handing = handing(input)?;
+    Ok(Export { interface: interface.clone(), name, constructor, handing })
+}
+
+/// `, save = Reverb::save, restore = Reverb::restore`.
+fn handing(input: ParseStream<'_>) -> Result<Option<(Expr, Expr)>> {
+    let (mut save, mut restore) = (None, None);
+    while input.peek(Token![,]) && input.peek3(Token![=]) && !input.peek3(Token![==]) {
+        let ahead = input.fork();
+        ahead.parse::<Token![,]>()?;
+        let Ok(name) = ahead.parse::<Ident>() else { break };
+        let place = match name.to_string().as_str() {
+            "save" => &mut save,
+            "restore" => &mut restore,
+            other => {
+                let message = format!(
+                    "an export has no `{other}`: after its constructor there may be `save = Type::save, restore = Type::restore`"
+                );
+                return Err(Error::new_spanned(name, message));
+            }
+        };
+        if place.is_some() {
+            let message = format!("`{name}` is given twice");
+            return Err(Error::new_spanned(name, message));
+        }
+        input.parse::<Token![,]>()?;
+        input.parse::<Ident>()?;
+        input.parse::<Token![=]>()?;
+        *place = Some(input.parse::<Expr>()?);
+    }
+    match (save, restore) {
+        (Some(save), Some(restore)) => Ok(Some((save, restore))),
+        (None, None) => Ok(None),
+        (Some(one), None) | (None, Some(one)) => Err(Error::new_spanned(
+            one,
+            "state is handed over by a pair: write `save = Type::save, restore = Type::restore`, where `save` takes `&self` and \
+             returns a `Vec<u8>`, and `restore` takes `&self` and a `&[u8]`; each may return a `Result`",
+        )),
+    }
 }
 
 /// The type's name: the last segment before the function's. A function that belongs to a module gives its own.
@@ -149,7 +188,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
 }
 
 fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
-    let Export { interface, name, constructor } = export;
+    let Export { interface, name, constructor, handing } = export;
     let hash = Hash::of(&[
         &std::env::var("CARGO_PKG_NAME").unwrap_or_default(),
         &std::env::var("CARGO_PKG_VERSION").unwrap_or_default(),
@@ -167,10 +206,20 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
     let made = quote_spanned!(constructor.span()=>
         #hotcall::__private::plugin::Made(#hotcall::__private::plugin::call(#constructor, #config)).settle()
     );
+    let hands_over = handing.is_some();
+    let body = match handing {
+        None => quote_spanned!(here=> #construct(request, &EXPORTED, |#config: &str| #made)),
+        Some((save, restore)) => handing_body(interface, save, restore, &config, &made, hotcall),
+    };
     quote_spanned! {here=>
         const _: () = {
             const RECORD: #hotcall::__private::plugin::Record =
-                #hotcall::__private::plugin::Record::new(&#description, #name, #entry, PANIC);
+                #hotcall::__private::plugin::Record::new(&#description, #name, #entry, PANIC)
+                    .of_package(
+                        #hotcall::__private::core::env!("CARGO_PKG_NAME"),
+                        #hotcall::__private::core::env!("CARGO_PKG_VERSION"),
+                    )
+                    .hands_over(#hands_over);
             const PANIC: &str = if #hotcall::__private::core::cfg!(panic = "abort") { "abort" } else { "unwind" };
             const METHODS: usize = #description.methods.len();
             static EXPORTED: #hotcall::__private::plugin::Exported<METHODS> =
@@ -187,9 +236,39 @@ fn expand_one(export: &Export, hotcall: &TokenStream) -> TokenStream {
             ) -> #hotcall::__private::plugin::Outcome {
                 #[allow(unused_imports)]
                 use #hotcall::__private::plugin::Plain as _;
-                #construct(request, &EXPORTED, |#config: &str| #made)
+                #body
             }
         };
+    }
+}
+
+/// The entry's body, for an export that hands its state over.
+fn handing_body(
+    interface: &Type,
+    save: &Expr,
+    restore: &Expr,
+    config: &Ident,
+    made: &TokenStream,
+    hotcall: &TokenStream,
+) -> TokenStream {
+    let here = Span::mixed_site();
+    let (this, state) = (Ident::new("this", here), Ident::new("state", here));
+    let saved = quote_spanned!(save.span()=>
+        #hotcall::__private::plugin::Made(#hotcall::__private::plugin::call_save(#save, #this)).settle()
+    );
+    let restored = quote_spanned!(restore.span()=>
+        #hotcall::__private::plugin::Made(#hotcall::__private::plugin::call_restore(#restore, #this, #state)).settle()
+    );
+    quote_spanned! {here=>
+        #hotcall::__private::plugin::construct_handing::<#interface, _, _, METHODS>(
+            request,
+            &EXPORTED,
+            |#config: &str| #made,
+            |#this| #saved.map_err(|error| #hotcall::__private::std::string::ToString::to_string(&error)),
+            |#this, #state: &[u8]| {
+                #restored.map_err(|error| #hotcall::__private::std::string::ToString::to_string(&error))
+            },
+        )
     }
 }
 
@@ -217,6 +296,25 @@ mod tests {
             ),
             [pair("dyn Effect", "a"), pair("dyn Effect", "Plate"), pair("dyn b :: Codec", "opus")],
         );
+    }
+
+    #[test]
+    fn state_is_handed_over_by_a_pair() {
+        let pair = |input: &str| {
+            let Exports(exports) = syn::parse_str(input).unwrap();
+            let text =
+                |(save, restore): &(Expr, Expr)| (quote!(#save).to_string(), quote!(#restore).to_string());
+            exports.iter().map(|export| export.handing.as_ref().map(text)).collect::<Vec<_>>()
+        };
+        let both = Some(("A :: save".to_owned(), "A :: load".to_owned()));
+        assert_eq!(pair("dyn T, A::new, save = A::save, restore = A::load"), [both.clone()]);
+        assert_eq!(
+            pair("dyn T, \"a\", A::new, restore = A::load, save = A::save, B::new; dyn U, A::new,"),
+            [both, None, None]
+        );
+        assert!(refused("dyn T, A::new, save = A::save").contains("by a pair"));
+        assert!(refused("dyn T, A::new, save = A::save, save = A::save").contains("given twice"));
+        assert!(refused("dyn T, A::new, store = A::save").contains("no `store`"));
     }
 
     #[test]

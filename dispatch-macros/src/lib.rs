@@ -106,6 +106,18 @@ pub fn slot(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// * Two exports of one interface and one name do not compile.
 ///
 /// It may be invoked several times, and in safe code: `forbid(unsafe_code)` stands.
+///
+/// After a constructor may stand how the state of its instances is saved, and restored in an instance of a later version, for
+/// `hotcall::host::HandOver`. Both take `&self`, for both may run while calls go on; each may return a `Result`:
+///
+/// ```ignore
+/// hotcall::export!(dyn Effect, Reverb::new, save = Reverb::save, restore = Reverb::restore);
+///
+/// impl Reverb {
+///     fn save(&self) -> Vec<u8> { .. }
+///     fn restore(&self, state: &[u8]) -> Result<(), String> { .. }
+/// }
+/// ```
 #[proc_macro]
 pub fn export(input: TokenStream) -> TokenStream {
     export::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()

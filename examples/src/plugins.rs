@@ -91,6 +91,18 @@ pub fn build(packages: &[&str]) -> Result<Vec<PathBuf>, BuildError> {
         .collect()
 }
 
+/// Builds the package in `folder`, a workspace of its own, like the running program was built. Answers with the path of its cdylib
+/// `library`.
+///
+/// # Errors
+///
+/// Cargo is missing or fails, or the package has no such cdylib.
+pub fn build_package(folder: &Path, library: &str) -> Result<PathBuf, BuildError> {
+    let (command, messages) = cargo_build_in(folder, &["--offline"])?;
+    shared_library(&messages, library)
+        .ok_or_else(|| BuildError::Missing { command, wanted: format!("shared library {library}") })
+}
+
 /// Builds the example `name` of this package like the running program was built. Answers with its path.
 ///
 /// # Errors
@@ -117,6 +129,11 @@ pub fn open(path: &Path) -> Result<Library, hotcall::Error> {
 
 /// Runs `cargo build` with `arguments`. Answers with the command, and with what cargo said, a message a line.
 fn cargo_build(arguments: &[&str]) -> Result<(String, String), BuildError> {
+    cargo_build_in(Path::new(env!("CARGO_MANIFEST_DIR")), arguments)
+}
+
+/// The same, in another folder.
+fn cargo_build_in(folder: &Path, arguments: &[&str]) -> Result<(String, String), BuildError> {
     let cargo = env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let mut words: Vec<OsString> = vec!["build".into(), "--message-format=json-render-diagnostics".into()];
     words.extend(arguments.iter().map(OsString::from));
@@ -124,7 +141,7 @@ fn cargo_build(arguments: &[&str]) -> Result<(String, String), BuildError> {
     let command = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let answer = Command::new(&cargo)
         .args(&words)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(folder)
         .stdin(Stdio::null())
         .output()
         .map_err(|source| BuildError::Start { cargo, source })?;

@@ -278,7 +278,7 @@ pub(crate) fn drop_each(instances: impl IntoIterator<Item = RawInstance>) {
 
 /// Says that a destructor panicked. Whoever listens is the user's code as well, and the payload has a destructor: the
 /// panic of neither goes further.
-fn report(plugin: &str, payload: Box<dyn Any + Send>) {
+pub(crate) fn report(plugin: &str, payload: Box<dyn Any + Send>) {
     let said = payload.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a value that is no text");
     let told = catch_unwind(AssertUnwindSafe(|| {

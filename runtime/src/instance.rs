@@ -9,6 +9,8 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use crate::host::Gate;
 use crate::interface::{Code, Exclusive, Implements, Interface, Table};
 
 /// What keeps the code of an instance in memory: a loaded library.
@@ -18,13 +20,25 @@ pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
 ///
 /// Invariants:
 /// 1. `data` points to a live implementor of the type for which `table` was made.
-/// 2. Where `owned` is true, it came from `Box::into_raw` and nobody else drops it.
-/// 3. `keeper` outlives every use of `table` and of the code it names.
+/// 2. Where `kind` is `Owned`, it came from `Box::into_raw` and nobody else drops it.
+/// 3. `keeper` outlives every use of `table` and of the code it names; where `kind` is not `Owned`, also that of `data`.
+/// 4. Where `kind` is `Gate`, `keeper` is a [`Gate`] for the interface of `table`.
 pub(crate) struct RawInstance {
     data: NonNull<()>,
     table: &'static Table,
-    owned: bool,
+    kind: Kind,
     keeper: Option<Keeper>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Dropped with this.
+    Owned,
+    /// A static, or somebody else's whom `keeper` keeps.
+    Borrowed,
+    /// Whatever the gate that `keeper` is opens to.
+    #[cfg(target_os = "linux")]
+    Gate,
 }
 
 // SAFETY: `RawInstance` is only ever handed across threads inside an `Instance<I>`, whose own bounds
@@ -37,18 +51,18 @@ impl RawInstance {
     /// Boxes `value`.
     pub(crate) fn boxed<I: ?Sized + Implements<T>, T: 'static>(value: T) -> Self {
         let data = NonNull::from(Box::leak(Box::new(value))).cast();
-        Self { data, table: Table::of::<I, T>(), owned: true, keeper: None }
+        Self { data, table: Table::of::<I, T>(), kind: Kind::Owned, keeper: None }
     }
 
     /// Takes over a box.
     pub(crate) fn from_box<I: ?Sized + Implements<T>, T: 'static>(value: Box<T>) -> Self {
         let data = NonNull::from(Box::leak(value)).cast();
-        Self { data, table: Table::of::<I, T>(), owned: true, keeper: None }
+        Self { data, table: Table::of::<I, T>(), kind: Kind::Owned, keeper: None }
     }
 
     /// Borrows a static.
     pub(crate) fn borrowed(data: NonNull<()>, table: &'static Table) -> Self {
-        Self { data, table, owned: false, keeper: None }
+        Self { data, table, kind: Kind::Borrowed, keeper: None }
     }
 
     /// Takes over what a library's constructor gave.
@@ -57,7 +71,42 @@ impl RawInstance {
     ///
     /// `data` came from `Box::into_raw` of the type of `table`; `keeper` keeps the library loaded.
     pub(crate) unsafe fn from_library(data: NonNull<()>, table: &'static Table, keeper: Keeper) -> Self {
-        Self { data, table, owned: true, keeper: Some(keeper) }
+        Self { data, table, kind: Kind::Owned, keeper: Some(keeper) }
+    }
+
+    /// Borrows what `keeper` keeps.
+    ///
+    /// # Safety
+    ///
+    /// `data` is an implementor of the type of `table`, which is `Send` and `Sync`; it and its code live as long as `keeper`.
+    #[cfg(target_os = "linux")]
+    pub(crate) unsafe fn kept(data: NonNull<()>, table: &'static Table, keeper: Keeper) -> Self {
+        Self { data, table, kind: Kind::Borrowed, keeper: Some(keeper) }
+    }
+
+    /// Stands for what a gate opens to.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn gate(gate: Arc<Gate>) -> Self {
+        let (data, table) = gate.old().parts();
+        let data = NonNull::new(data).unwrap_or(NonNull::dangling());
+        Self { data, table, kind: Kind::Gate, keeper: Some(gate) }
+    }
+
+    /// The implementor and its table: for a gate, once it is open.
+    #[inline(always)]
+    fn reach(&self) -> (*mut (), &'static Table) {
+        #[cfg(target_os = "linux")]
+        if self.kind == Kind::Gate {
+            return self.pass();
+        }
+        (self.data.as_ptr(), self.table)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[cold]
+    fn pass(&self) -> (*mut (), &'static Table) {
+        let gate = self.keeper.as_ref().and_then(|keeper| keeper.downcast_ref::<Gate>());
+        gate.expect("invariant 4").pass().parts()
     }
 
     pub(crate) fn data(&self) -> *mut () {
@@ -71,7 +120,7 @@ impl RawInstance {
 
 impl Drop for RawInstance {
     fn drop(&mut self) {
-        if self.owned {
+        if self.kind == Kind::Owned {
             // SAFETY: invariants 1 and 2; `keeper` is dropped after this body (invariant 3).
             unsafe { self.table.drop_box(self.data.as_ptr()) }
         }
@@ -132,7 +181,7 @@ impl<I: ?Sized + Interface> Instance<I> {
     #[must_use]
     pub unsafe fn __with_table<T: 'static>(value: T, table: &'static Table) -> Self {
         let data = NonNull::from(Box::leak(Box::new(value))).cast();
-        Self::from_raw(RawInstance { data, table, owned: true, keeper: None })
+        Self::from_raw(RawInstance { data, table, kind: Kind::Owned, keeper: None })
     }
 
     pub(crate) fn from_raw(raw: RawInstance) -> Self {
@@ -155,7 +204,7 @@ impl<I: ?Sized + Interface> Instance<I> {
     ///
     /// The instance itself, where it is of another type or was borrowed from a static (a slot's default).
     pub fn downcast<T: 'static>(self) -> Result<Box<T>, Self> {
-        if !self.raw.owned || !self.raw.table.is::<T>() || self.raw.keeper.is_some() {
+        if self.raw.kind != Kind::Owned || !self.raw.table.is::<T>() || self.raw.keeper.is_some() {
             return Err(self);
         }
         let raw = ManuallyDrop::new(self.raw);
@@ -170,9 +219,10 @@ impl<I: ?Sized + Interface> Instance<I> {
     ///
     /// # Errors
     ///
-    /// The instance itself, where it was borrowed from a static: a slot's default.
+    /// The instance itself, where it was borrowed: from a static, a slot's default; or from a [`Plugins`](crate::Plugins) host that
+    /// owns it, too.
     pub fn into_box(self) -> Result<Box<I>, Self> {
-        if !self.raw.owned {
+        if self.raw.kind != Kind::Owned {
             return Err(self);
         }
         let raw = ManuallyDrop::new(self.raw);
@@ -192,7 +242,7 @@ impl<I: ?Sized + Interface> Instance<I> {
         match self.into_box() {
             Ok(object) => object,
             Err(instance) => panic!(
-                "`{}` is the default of a slot, a static: it has no box that a method could take",
+                "`{}` is a slot's default, or its host's: it has no box that a method could take",
                 instance.type_name()
             ),
         }
@@ -202,7 +252,8 @@ impl<I: ?Sized + Interface> Instance<I> {
     #[doc(hidden)]
     #[must_use]
     pub fn __load(&self, index: usize) -> (*const (), Code) {
-        (self.raw.data().cast_const(), self.raw.table.method(index))
+        let (data, table) = self.raw.reach();
+        (data.cast_const(), table.method(index))
     }
 }
 
@@ -210,9 +261,10 @@ impl<I: ?Sized + Interface> Deref for Instance<I> {
     type Target = I;
 
     fn deref(&self) -> &I {
-        // SAFETY: the table of an `Instance<I>` was made for `I`.
-        let object = unsafe { self.raw.table.object::<I>(self.raw.data()) };
-        // SAFETY: invariant 1: it lives, and is lent as this is.
+        let (data, table) = self.raw.reach();
+        // SAFETY: the table of an `Instance<I>` was made for `I`, and so was that of what a gate opens to.
+        let object = unsafe { table.object::<I>(data) };
+        // SAFETY: invariants 1 and 3: it lives, and is lent as this is.
         unsafe { &*object }
     }
 }
@@ -221,9 +273,10 @@ impl<I: ?Sized + Interface> Deref for Instance<I> {
 /// a default may be in its slot again; [`into_box`](Instance::into_box) gives what is owned.
 impl<I: ?Sized + Exclusive> DerefMut for Instance<I> {
     fn deref_mut(&mut self) -> &mut I {
-        // SAFETY: the table of an `Instance<I>` was made for `I`.
+        // SAFETY: the table of an `Instance<I>` was made for `I`. Gates are for interfaces that everybody shares.
         let object = unsafe { self.raw.table.object::<I>(self.raw.data()) };
-        // SAFETY: invariant 1, and nobody else uses it: it is owned, or the default of a slot that never has it again.
+        // SAFETY: invariant 1, and nobody else uses it: it is owned, or the default of a slot that never has it again; what a host
+        // owns, too, is of interfaces that everybody shares.
         unsafe { &mut *object }
     }
 }

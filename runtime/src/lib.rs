@@ -41,6 +41,7 @@
 //! | have the old instance back | [`Retired::wait`], or await the [`Retired`] |
 //! | keep one instance for long, or across `.await` | [`Slot::lease`] |
 //! | load plugins from shared libraries | [`Library`], [`export!`] |
+//! | have plugins reloaded when their files change, and supervised | [`Plugins`], [`host`] |
 //! | know that nothing is lost at the end | [`drain`] |
 //! | choose the thread that drops what was replaced | [`Reclaimer`] |
 //! | know what the runtime holds, which calls are patched, and why others are not | [`report`], [`stats`] |
@@ -69,6 +70,8 @@ mod forward;
 mod gated;
 mod handover;
 mod holding;
+#[cfg(target_os = "linux")]
+pub mod host;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub mod inspect;
 mod installed;
@@ -109,6 +112,8 @@ pub use drain::{DrainError, drain};
 pub use dynasmrt;
 pub use error::{Error, MemoryError, PluginError, ReplaceError, TryReplaceError};
 pub use holding::{Holder, Holding};
+#[cfg(target_os = "linux")]
+pub use host::Plugins;
 pub use hotcall_macros::{dispatch, export, foreign, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};

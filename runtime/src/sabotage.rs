@@ -62,12 +62,14 @@ pub enum Sabotage {
     OpenBoundary = 30,
     /// A library is unloaded whatever it leaves behind.
     UnloadAtOnce = 31,
+    /// State is handed over whoever is still inside the old instance.
+    HandOverAtOnce = 50,
     /// A slot's lock keeps nobody out.
     OpenLock = 40,
     /// Who has a slot's lock holds no guard.
     LockWithoutGuard = 41,
     /// What is leased is freed as if it were not.
-    LeasesHoldNothing = 50,
+    LeasesHoldNothing = 51,
 }
 
 #[cfg(feature = "negative-controls")]

@@ -40,6 +40,8 @@ mod handing_over;
 mod in_place;
 #[path = "loom/leases.rs"]
 mod leasing;
+#[path = "loom/quiet.rs"]
+mod quiet;
 #[path = "loom/reuse.rs"]
 mod reuse;
 #[path = "loom/section.rs"]

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod forking;
+#[cfg(target_os = "linux")]
+pub mod living;
 pub mod negative;
 pub mod package;
 pub mod plugin;

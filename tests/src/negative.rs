@@ -47,6 +47,8 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 7] = [
 /// Those of where programs run, which one program asks about.
 pub const SETTINGS: [(&str, Sabotage); 2] =
     [("stale-code", Sabotage::StaleCode), ("maps-over-breakpoints", Sabotage::MapsOverBreakpoints)];
+/// That of hosts of plugins.
+pub const HOSTS: [(&str, Sabotage); 1] = [("hand-over-at-once", Sabotage::HandOverAtOnce)];
 
 /// Those of slots with a lock.
 pub const LOCKS: [(&str, Sabotage); 2] =
@@ -63,7 +65,7 @@ pub fn sabotaged() -> Option<&'static str> {
 /// Switches the mechanism of that name off for the rest of this process. Its name, where there is one.
 #[allow(unsafe_code)]
 pub fn switch_off(wanted: &str) -> Option<&'static str> {
-    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&LEASES).chain(&SETTINGS);
+    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&LEASES).chain(&SETTINGS).chain(&HOSTS);
     let (name, what) = all.copied().find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, or to do without; and nothing but the test depends on it.
     unsafe { sabotage(what) };

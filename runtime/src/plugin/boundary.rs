@@ -37,6 +37,7 @@ use std::sync::{Once, OnceLock};
 
 use super::allocator::{Allocator, Kin};
 use super::catch::{self, Payload};
+use super::export::Handing;
 use super::header::fnv1a;
 use crate::interface::{Code, Implements, Table};
 use crate::sabotage::{self, Sabotage};
@@ -94,8 +95,8 @@ unsafe impl Boundary for Caught {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Host {
-    /// Raises a panic of the host's with this text.
-    raise: fn(&str) -> !,
+    /// Raises a panic of the host's with this text; and which library raised it.
+    raise: fn(&str, *const ()) -> !,
     /// What is equal for two copies of the standard library only if they are one, and not 0.
     exceptions: usize,
     /// Where its values' memory comes from.
@@ -127,17 +128,23 @@ impl Host {
     }
 }
 
-fn raise(text: &str) -> ! {
+fn raise(text: &str, library: *const ()) -> ! {
+    // SAFETY: it is what the library was told with the request for its last instance, and a call of that is under way, or its
+    // destructor.
+    unsafe { super::library::panicked(library, text) };
     // The library's hook has said it already.
     std::panic::resume_unwind(Box::new(text.to_owned()))
 }
 
 /// The host's `raise`. A copy of this runtime is loaded by one host, or by several that share theirs.
 static RAISE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// What the host calls this library.
+static LIBRARY: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Prepares this library for its host, before anything of it is called.
-pub(super) fn prepare(host: &Host) {
-    // Release, partner of the Acquire in `cross`.
+pub(super) fn prepare(host: &Host, library: *const ()) {
+    LIBRARY.store(library.cast_mut(), Ordering::Relaxed);
+    // Release, partner of the Acquire in `cross`: of both.
     RAISE.store(host.raise as *mut (), Ordering::Release);
     if !host.is_this() {
         remember_places();
@@ -154,8 +161,8 @@ pub(super) fn cross(payload: Payload) -> ! {
         std::process::abort();
     }
     // SAFETY: `prepare` stored a function of this type.
-    let raise = unsafe { transmute::<*mut (), fn(&str) -> !>(raise) };
-    raise(&text)
+    let raise = unsafe { transmute::<*mut (), fn(&str, *const ()) -> !>(raise) };
+    raise(&text, LIBRARY.load(Ordering::Relaxed))
 }
 
 /// Where this thread's last panic was raised. It holds no memory, so that no destructor of a thread's is left in the library.
@@ -237,6 +244,7 @@ pub(super) fn describe(payload: Payload) -> String {
 pub struct Exported<const METHODS: usize> {
     methods: OnceLock<[Code; METHODS]>,
     table: OnceLock<Table>,
+    handing: OnceLock<Handing>,
 }
 
 impl<const METHODS: usize> Exported<METHODS> {
@@ -244,7 +252,12 @@ impl<const METHODS: usize> Exported<METHODS> {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "a static's initialiser")]
     pub const fn new() -> Self {
-        Self { methods: OnceLock::new(), table: OnceLock::new() }
+        Self { methods: OnceLock::new(), table: OnceLock::new(), handing: OnceLock::new() }
+    }
+
+    /// How the state of its instances is saved and restored.
+    pub(super) fn handing(&'static self, make: impl FnOnce() -> Handing) -> &'static Handing {
+        self.handing.get_or_init(make)
     }
 
     /// The table of `T`: an export makes values of one type.
@@ -358,7 +371,7 @@ mod tests {
         assert_eq!(Watched::run(|| 7), 7);
         catch::learn();
         assert_eq!(Caught::run(|| String::from("whole")), "whole");
-        prepare(Host::this());
+        prepare(Host::this(), core::ptr::null());
         let raised = std::panic::catch_unwind(|| Caught::run(|| panic!("raised again"))).unwrap_err();
         let text = *raised.downcast::<String>().unwrap();
         assert!(text.starts_with("raised again, at "), "{text}");

@@ -96,7 +96,7 @@ impl InterfaceRecord {
         }
     }
 
-    pub(super) fn of(description: &Description) -> Self {
+    pub(crate) fn of(description: &Description) -> Self {
         let layout = |method: &Method| {
             method.layout.iter().map(|&(size, alignment)| (size as u64, alignment as u64)).collect()
         };

@@ -9,6 +9,11 @@
 //! The header cannot tell `dyn Stage<u8>` from `dyn Stage<u16>` where the parameter shows in no layout: no
 //! constant names a type. So the entry compares the type's name before it runs the constructor.
 //!
+//! # State
+//!
+//! An export may name two functions that save an instance's state and restore it in another: [`Handing`] is what the host
+//! calls them through.
+//!
 //! # What may cross
 //!
 //! A panic may not: see [`super::boundary`]. The entry catches a constructor's inside; one of the host's, from a slot that
@@ -38,6 +43,8 @@ pub struct Request<'a> {
     pub(crate) config: &'a str,
     /// Who asks.
     pub(crate) host: &'static Host,
+    /// Which library it is, for the host: what it gives back with each panic.
+    pub(crate) library: *const (),
     /// Memory that one side allocates may be freed by the other.
     pub(crate) shares_memory: bool,
 }
@@ -66,6 +73,7 @@ pub enum Outcome {
 pub struct Fresh {
     data: NonNull<()>,
     table: &'static Table,
+    handing: Option<&'static Handing>,
     /// Memory that passes is of one allocator for certain, or none passes.
     one_allocator: bool,
 }
@@ -76,53 +84,141 @@ impl Fresh {
         self.one_allocator
     }
 
-    /// The instance, its code and its destructor: as the invariant says.
-    pub(crate) fn into_parts(self) -> (NonNull<()>, &'static Table) {
-        (self.data, self.table)
+    /// The instance, its code and its destructor, as the invariant says; and how its state is saved and restored.
+    pub(crate) fn into_parts(self) -> (NonNull<()>, &'static Table, Option<&'static Handing>) {
+        (self.data, self.table, self.handing)
     }
 }
 
-/// A message that is freed by the library that wrote it.
+/// State, or why there is none.
+#[repr(C)]
+#[derive(Debug)]
+pub enum Saved {
+    /// The state.
+    State(Bytes),
+    /// The function returned an error, or panicked.
+    Failed(Text),
+}
+
+type Save = dyn Fn(NonNull<()>) -> Saved + Send + Sync;
+type Restore = dyn Fn(NonNull<()>, &[u8]) -> Option<Text> + Send + Sync;
+
+/// How the state of an export's instances is saved and restored. Neither lets a panic out.
+///
+/// Invariant: both take what [`Fresh`] gave as `data`, of the type of this export, while it lives.
+#[repr(C)]
+pub struct Handing {
+    save: Box<Save>,
+    restore: Box<Restore>,
+}
+
+impl core::fmt::Debug for Handing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Handing").finish_non_exhaustive()
+    }
+}
+
+impl Handing {
+    fn new<T: Send + Sync + 'static>(
+        save: impl Fn(&T) -> Result<Vec<u8>, String> + Send + Sync + 'static,
+        restore: impl Fn(&T, &[u8]) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        // SAFETY: by the invariant it is a `T` that lives; it is `Sync`, so that others may use it meanwhile.
+        let of = |data: NonNull<()>| unsafe { &*data.cast::<T>().as_ptr() };
+        let save = move |data| match catch::attempt(|| save(of(data))) {
+            Ok(Ok(state)) => Saved::State(Bytes::new(state)),
+            Ok(Err(error)) => Saved::Failed(Text::new(error)),
+            Err(payload) => Saved::Failed(panicked(payload)),
+        };
+        let restore = move |data, state: &[u8]| match catch::attempt(|| restore(of(data), state)) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Text::new(error)),
+            Err(payload) => Some(panicked(payload)),
+        };
+        Self { save: Box::new(save), restore: Box::new(restore) }
+    }
+
+    /// The state of an instance, in this program's memory.
+    ///
+    /// # Safety
+    ///
+    /// The invariant's.
+    pub(crate) unsafe fn save(&self, data: NonNull<()>) -> Result<Vec<u8>, String> {
+        match (self.save)(data) {
+            Saved::State(state) => Ok(state.as_slice().to_vec()),
+            Saved::Failed(text) => Err(text.into_string()),
+        }
+    }
+
+    /// Restores state in an instance.
+    ///
+    /// # Safety
+    ///
+    /// The invariant's.
+    pub(crate) unsafe fn restore(&self, data: NonNull<()>, state: &[u8]) -> Result<(), String> {
+        (self.restore)(data, state).map_or(Ok(()), |text| Err(text.into_string()))
+    }
+}
+
+fn panicked(payload: catch::Payload) -> Text {
+    Text::new(format!("it panicked: {}", boundary::describe(payload)))
+}
+
+/// Bytes that are freed by the library that wrote them.
 ///
 /// Invariants:
-/// 1. `bytes` and `length` are those of a leaked `Box<str>`.
+/// 1. `bytes` and `length` are those of a leaked `Box<[u8]>`.
 /// 2. `free` is the function that takes it back, compiled with the allocator that it came from.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Text {
+pub struct Bytes {
     bytes: NonNull<u8>,
     length: usize,
     free: unsafe extern "C-unwind" fn(NonNull<u8>, usize),
 }
 
-impl Text {
-    fn new(text: String) -> Self {
-        let text = Box::leak(text.into_boxed_str());
-        Self { length: text.len(), bytes: NonNull::from(text).cast(), free: free_text }
+impl Bytes {
+    fn new(bytes: Vec<u8>) -> Self {
+        let bytes = Box::leak(bytes.into_boxed_slice());
+        Self { length: bytes.len(), bytes: NonNull::from(bytes).cast(), free: free_bytes }
     }
 
-    /// The message, in this program's memory.
-    pub(crate) fn into_string(self) -> String {
+    fn as_slice(&self) -> &[u8] {
         // SAFETY: invariant 1: `length` initialised bytes, alive until `self` is dropped.
-        let bytes = unsafe { core::slice::from_raw_parts(self.bytes.as_ptr(), self.length) };
-        String::from_utf8_lossy(bytes).into_owned()
+        unsafe { core::slice::from_raw_parts(self.bytes.as_ptr(), self.length) }
     }
 }
 
-impl Drop for Text {
+impl Drop for Bytes {
     fn drop(&mut self) {
-        // SAFETY: invariants 1 and 2; a `Text` is dropped once.
+        // SAFETY: invariants 1 and 2; it is dropped once.
         unsafe { (self.free)(self.bytes, self.length) }
     }
 }
 
 /// # Safety
 ///
-/// The arguments are those of a `Text` that this copy of hotcall made, given back once.
-unsafe extern "C-unwind" fn free_text(bytes: NonNull<u8>, length: usize) {
+/// The arguments are those of a [`Bytes`] that this copy of hotcall made, given back once.
+unsafe extern "C-unwind" fn free_bytes(bytes: NonNull<u8>, length: usize) {
     let bytes = ptr::slice_from_raw_parts_mut(bytes.as_ptr(), length);
-    // SAFETY: a `Box<str>` and a `Box<[u8]>` of the same bytes have the same layout; the caller's promise.
+    // SAFETY: the caller's promise.
     drop(unsafe { Box::from_raw(bytes) });
+}
+
+/// A message that is freed by the library that wrote it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Text(Bytes);
+
+impl Text {
+    fn new(text: String) -> Self {
+        Self(Bytes::new(text.into_bytes()))
+    }
+
+    /// The message, in this program's memory.
+    pub(crate) fn into_string(self) -> String {
+        String::from_utf8_lossy(self.0.as_slice()).into_owned()
+    }
 }
 
 /// What a constructor returned, made into a `Result` if it was not one.
@@ -170,6 +266,36 @@ pub fn call<R>(constructor: impl FnOnce(&str) -> R, config: &str) -> R {
     constructor(config)
 }
 
+/// Calls a function that saves. It tells the compiler what a closure in its place takes.
+pub fn call_save<T, R>(save: impl FnOnce(&T) -> R, of: &T) -> R {
+    save(of)
+}
+
+/// Calls a function that restores. It tells the compiler what a closure in its place takes.
+pub fn call_restore<T, R>(restore: impl FnOnce(&T, &[u8]) -> R, to: &T, state: &[u8]) -> R {
+    restore(to, state)
+}
+
+/// As [`construct`], for an export that saves and restores its state.
+pub fn construct_handing<I, T, E, const METHODS: usize>(
+    request: &Request<'_>,
+    exported: &'static Exported<METHODS>,
+    constructor: impl FnOnce(&str) -> Result<T, E>,
+    save: impl Fn(&T) -> Result<Vec<u8>, String> + Send + Sync + 'static,
+    restore: impl Fn(&T, &[u8]) -> Result<(), String> + Send + Sync + 'static,
+) -> Outcome
+where
+    I: ?Sized + Implements<T>,
+    T: Send + Sync + 'static,
+    E: Display,
+{
+    let mut outcome = construct::<I, T, E, METHODS>(request, exported, constructor);
+    if let Outcome::Made(fresh) = &mut outcome {
+        fresh.handing = Some(exported.handing(|| Handing::new(save, restore)));
+    }
+    outcome
+}
+
 /// What every entry does: compares the interface and the allocators, runs the constructor, and lets no panic out.
 pub fn construct<I, T, E, const METHODS: usize>(
     request: &Request<'_>,
@@ -189,12 +315,12 @@ where
     if kin == Kin::Differ {
         return Outcome::AllocatesElsewhere;
     }
-    boundary::prepare(request.host);
+    boundary::prepare(request.host, request.library);
     let table = exported.table::<I, T>(request.host);
     let outcome = catch::attempt(|| match constructor(request.config) {
         Ok(value) => {
             let data = NonNull::from(Box::leak(Box::new(value))).cast();
-            Outcome::Made(Fresh { data, table, one_allocator: kin == Kin::Same })
+            Outcome::Made(Fresh { data, table, handing: None, one_allocator: kin == Kin::Same })
         }
         Err(error) => Outcome::Failed(Text::new(error.to_string())),
     });
@@ -216,7 +342,7 @@ mod tests {
     }
 
     fn request<'a>(interface: &'a str, config: &'a str) -> Request<'a> {
-        Request { interface, config, host: Host::this(), shares_memory: true }
+        Request { interface, config, host: Host::this(), library: ptr::null(), shares_memory: true }
     }
 
     fn assert_description<I: ?Sized + Interface>() -> Description {
@@ -226,7 +352,7 @@ mod tests {
     #[test]
     fn an_instance_comes_out() {
         let Outcome::Made(fresh) = run(|config| Made(config.len()).settle()) else { panic!() };
-        let (data, table) = fresh.into_parts();
+        let (data, table, _) = fresh.into_parts();
         assert!(table.type_name().ends_with("usize"));
         assert_eq!(table.methods().len(), assert_description::<dyn Probe>().methods.len());
         assert_ne!(table.method(0), Code::new(ptr::null()));

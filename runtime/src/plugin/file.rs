@@ -94,10 +94,14 @@ impl Drop for PrivateCopy {
 
 /// Copies the file at `path` and reads its headers from the copy. Nothing of it runs.
 pub(crate) fn examine(path: &Path) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
-    let bytes = read(path)?;
-    let headers = headers(path, &bytes)?;
-    shares_no_slot(path, &bytes, &headers)?;
-    let copy = copy(path, &bytes).map_err(|error| PluginError::Load {
+    examine_bytes(path, &read(path)?)
+}
+
+/// The same, for a file that has been read.
+pub(crate) fn examine_bytes(path: &Path, bytes: &[u8]) -> Result<(PrivateCopy, Vec<Header>), PluginError> {
+    let headers = headers(path, bytes)?;
+    shares_no_slot(path, bytes, &headers)?;
+    let copy = copy(path, bytes).map_err(|error| PluginError::Load {
         path: path.to_owned(),
         reason: format!("no private copy of its {} bytes could be made: {error}", bytes.len()),
     })?;
@@ -135,7 +139,8 @@ pub(crate) fn refused(path: &Path, reason: impl Into<String>) -> PluginError {
     PluginError::NotAPlugin { path: path.to_owned(), reason: reason.into() }
 }
 
-fn headers(path: &Path, bytes: &[u8]) -> Result<Vec<Header>, PluginError> {
+/// The headers of a library's file, where they are this program's.
+pub(crate) fn headers(path: &Path, bytes: &[u8]) -> Result<Vec<Header>, PluginError> {
     let damaged =
         |error: object::Error| refused(path, format!("it is not an ELF file of this machine: {error}"));
     let elf = NativeElfFile::parse(bytes).map_err(damaged)?;

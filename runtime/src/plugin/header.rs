@@ -17,6 +17,8 @@
 //!       backend        text, `patched` or `portable`: it matters where both sides have a slot
 //!       name           text, of the export
 //!       entry          text, symbol of the constructor
+//!       package        text, text: name and version of the package that exports
+//!       hands over     u32, 0 or 1: it saves and restores state
 //!       interface      text, `dyn Effect`
 //!       crate          text, text: name and version of the crate that declares the interface
 //!       since          text, the version of that crate since which the interface is compatible; empty for this version alone
@@ -118,6 +120,8 @@ pub struct Record {
     name: &'static str,
     entry: &'static str,
     panic: &'static str,
+    package: (&'static str, &'static str),
+    hands_over: bool,
 }
 
 impl Record {
@@ -129,13 +133,27 @@ impl Record {
         entry: &'static str,
         panic: &'static str,
     ) -> Self {
-        Self { interface, name, entry, panic }
+        Self { interface, name, entry, panic, package: ("", ""), hands_over: false }
+    }
+
+    /// Says which package exports it: its name and its version.
+    #[must_use]
+    pub const fn of_package(mut self, name: &'static str, version: &'static str) -> Self {
+        self.package = (name, version);
+        self
+    }
+
+    /// Says whether the export saves and restores its state.
+    #[must_use]
+    pub const fn hands_over(mut self, hands_over: bool) -> Self {
+        self.hands_over = hands_over;
+        self
     }
 
     /// The record of an interface that a program knows.
     #[must_use]
     pub const fn known(interface: &'static Description) -> Self {
-        Self { interface, name: "", entry: "", panic: PANIC }
+        Self { interface, name: "", entry: "", panic: PANIC, package: ("", ""), hands_over: false }
     }
 
     /// How many bytes it takes.
@@ -173,6 +191,9 @@ impl Record {
         writer.text(BACKEND);
         writer.text(self.name);
         writer.text(self.entry);
+        writer.text(self.package.0);
+        writer.text(self.package.1);
+        writer.number(self.hands_over as usize);
         writer.text(self.interface.name);
         writer.text(self.interface.crate_name);
         writer.text(self.interface.crate_version);
@@ -277,6 +298,8 @@ pub(crate) struct Header {
     pub(crate) backend: String,
     pub(crate) name: String,
     pub(crate) entry: String,
+    pub(crate) package: (String, String),
+    pub(crate) hands_over: bool,
     pub(crate) interface: InterfaceRecord,
 }
 
@@ -392,6 +415,8 @@ impl<'a> Opened<'a> {
             backend: rest.text()?,
             name: rest.text()?,
             entry: rest.text()?,
+            package: (rest.text()?, rest.text()?),
+            hands_over: rest.u32()? != 0,
             interface: InterfaceRecord {
                 name: rest.text()?,
                 crate_name: rest.text()?,
@@ -505,7 +530,9 @@ mod tests {
             Method { name: "name", signature: "name(&self) -> String", layout: &[(24, 8)] },
         ],
     };
-    const RECORD: Record = Record::new(&EFFECT, "reverb", "hotcall_export_1", PANIC);
+    const RECORD: Record = Record::new(&EFFECT, "reverb", "hotcall_export_1", PANIC)
+        .of_package("reverbs", "0.4.1")
+        .hands_over(true);
     static BYTES: [u8; RECORD.length()] = RECORD.encode();
 
     fn read(bytes: &[u8]) -> Result<Vec<Header>, Flaw> {
@@ -537,6 +564,8 @@ mod tests {
         let headers = read(&BYTES).unwrap();
         let [header] = headers.as_slice() else { panic!("one record: {headers:?}") };
         assert_eq!((header.name.as_str(), header.entry.as_str()), ("reverb", "hotcall_export_1"));
+        assert_eq!(header.package, ("reverbs".to_owned(), "0.4.1".to_owned()));
+        assert!(header.hands_over);
         assert_eq!(header.interface.name, "dyn Effect");
         assert_eq!(header.interface.crate_name, "effects");
         assert_eq!(header.interface.crate_version, "1.2.3");

@@ -3,19 +3,20 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::allocator::{Allocator, Kin};
 use super::boundary::Host;
 use super::compare::{Difference, difference};
-use super::export::{Entry, Outcome, Request};
+use super::export::{Entry, Handing, Outcome, Request};
 use super::header::{Header, InterfaceRecord};
 use super::platform::{Loaded, PrivateCopy, examine};
 use crate::error::{Error, PluginError};
 use crate::gated::Gated;
 use crate::instance::{Instance, Keeper, RawInstance};
-use crate::interface::Interface;
+use crate::interface::{Description, Interface};
 
 const TARGET: &str = "hotcall::plugin";
 
@@ -109,6 +110,31 @@ struct Inner {
     leaves: AtomicBool,
     /// Slots of it follow the program's: it stays.
     linked: AtomicBool,
+    watch: OnceLock<Box<dyn Watch>>,
+}
+
+/// Who is told what becomes of a library.
+pub(crate) trait Watch: Send + Sync {
+    /// A method or a destructor of it panicked, on this thread. The panic goes on when this returns.
+    fn panicked(&self, text: &str);
+
+    /// Nothing holds it any more: it has been unloaded, or stays for a reason.
+    fn gone(&self, unloaded: Result<(), String>);
+}
+
+/// Tells who watches a library that it panicked.
+///
+/// # Safety
+///
+/// `library` is null, or comes from [`Inner::as_request`] and that lives.
+pub(super) unsafe fn panicked(library: *const (), text: &str) {
+    // SAFETY: the caller's promise.
+    let inner = unsafe { library.cast::<Inner>().as_ref() };
+    if let Some(watch) = inner.and_then(|inner| inner.watch.get()) {
+        // What it calls may be the user's, a subscriber's: a panic there does not take the place of this one.
+        let told = catch_unwind(AssertUnwindSafe(|| watch.panicked(text)));
+        core::mem::forget(told);
+    }
 }
 
 /// How far a library has come that is not in [`Inner::loaded`].
@@ -203,10 +229,23 @@ impl Library {
     ///   [`PluginError::Allocator`]. What passes in other ways, through a static or a system call, is the caller's to know.
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let (copy, headers) = examine(path).map_err(refused)?;
+        examine(path).map(|examined| Self::of(path, examined)).map_err(refused)
+    }
+
+    /// As [`open`](Self::open), of a file that has been read. Who opens it says why it was refused.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[cfg(target_os = "linux")]
+    pub(crate) unsafe fn open_bytes(path: &Path, bytes: &[u8]) -> Result<Self, PluginError> {
+        super::file::examine_bytes(path, bytes).map(|examined| Self::of(path, examined))
+    }
+
+    fn of(path: &Path, (copy, headers): (PrivateCopy, Vec<Header>)) -> Self {
         let exports: Vec<_> = headers.into_iter().map(|header| Export { header }).collect();
         tracing::debug!(target: TARGET, path = %path.display(), exports = exports.len(), "plugin accepted");
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 exports,
@@ -215,8 +254,9 @@ impl Library {
                 unload: AtomicBool::new(false),
                 leaves: AtomicBool::new(false),
                 linked: AtomicBool::new(false),
+                watch: OnceLock::new(),
             }),
-        })
+        }
     }
 
     /// The path that was opened.
@@ -300,26 +340,45 @@ impl Library {
         self.inner.unload.store(true, Ordering::Relaxed);
     }
 
+    /// Has `watch` told what becomes of it. The first who watches does.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn watch(&self, watch: Box<dyn Watch>) {
+        let _ = self.inner.watch.set(watch);
+    }
+
+    /// The export of an interface, where it is this program's.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn find(&self, host: &Description, name: Option<&str>) -> Result<&Header, PluginError> {
+        Ok(&self.inner.select(host, name)?.0.header)
+    }
+
     fn make<I: ?Sized + Interface>(&self, name: Option<&str>, config: &str) -> Result<Instance<I>, Error> {
-        let export = self.inner.select::<I>(name).map_err(refused)?;
+        let made = self.make_raw(&Wanted::of::<I>(), name, config)?;
+        Ok(Instance::from_raw(made.raw))
+    }
+
+    /// Makes an instance, for who knows of what interface it is.
+    pub(crate) fn make_raw(&self, wanted: &Wanted, name: Option<&str>, config: &str) -> Result<Made, Error> {
+        let export = self.inner.select(wanted.description, name).map_err(refused)?;
         let entry = self.entry(&export).map_err(refused)?;
-        let interface = core::any::type_name::<I>();
-        let shares_memory = I::DESCRIPTION.shares_memory || self.inner.linked.load(Ordering::Relaxed);
-        let request = Request { interface, config, host: Host::this(), shares_memory };
+        let interface = (wanted.type_name)();
+        let shares_memory = wanted.description.shares_memory || self.inner.linked.load(Ordering::Relaxed);
+        let library = Arc::as_ptr(&self.inner).cast();
+        let request = Request { interface, config, host: Host::this(), library, shares_memory };
         // SAFETY: the symbol comes from the header, which names an entry (the promise of `open`); that both sides agree on
         // hotcall and compiler, and so on what an entry is, was found before.
         let outcome = unsafe { entry(&request) };
         let reason = match outcome {
             Outcome::Made(fresh) => {
-                if !I::DESCRIPTION.leaves_nothing || !fresh.is_of_one_allocator() {
+                if !wanted.description.leaves_nothing || !fresh.is_of_one_allocator() {
                     // Partner: `Inner::drop`. As in `unload_when_drained`.
                     self.inner.leaves.store(true, Ordering::Relaxed);
                 }
-                let (data, table) = fresh.into_parts();
+                let (data, table, handing) = fresh.into_parts();
                 let keeper: Keeper = self.inner.clone();
                 // SAFETY: `Fresh` promises what `data` and `table` are; `inner` keeps the library.
                 let raw = unsafe { RawInstance::from_library(data, table, keeper) };
-                return Ok(Instance::from_raw(raw));
+                return Ok(Made { raw, handing });
             }
             Outcome::Foreign(text) => {
                 return Err(refused(PluginError::Interface {
@@ -350,6 +409,26 @@ impl Library {
     }
 }
 
+/// An interface, without its type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) description: &'static Description,
+    type_name: fn() -> &'static str,
+}
+
+impl Wanted {
+    pub(crate) fn of<I: ?Sized + Interface>() -> Self {
+        Self { description: const { &I::DESCRIPTION }, type_name: core::any::type_name::<I> }
+    }
+}
+
+/// An instance of a library, without its interface's type.
+pub(crate) struct Made {
+    pub(crate) raw: RawInstance,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "for the host of plugins"))]
+    pub(crate) handing: Option<&'static Handing>,
+}
+
 /// An export that was found to agree with this program. Only [`Inner::select`] makes one.
 struct Agreed<'a>(&'a Export);
 
@@ -369,8 +448,7 @@ impl Inner {
     }
 
     /// The one export with this interface and, if one is given, this name.
-    fn select<I: ?Sized + Interface>(&self, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
-        let host = &I::DESCRIPTION;
+    fn select(&self, host: &Description, name: Option<&str>) -> Result<Agreed<'_>, PluginError> {
         let ours = InterfaceRecord::of(host);
         let candidates = self.exports.iter().filter(|export| {
             export.interface() == host.name && name.is_none_or(|name| export.name() == name)
@@ -473,6 +551,14 @@ impl Inner {
     }
 }
 
+impl Inner {
+    fn tell(&self, unloaded: Result<(), String>) {
+        if let Some(watch) = self.watch.get() {
+            watch.gone(unloaded);
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // Partners: `Library::unload_when_drained`, and `make`.
@@ -480,17 +566,23 @@ impl Drop for Inner {
         if unload && *self.linked.get_mut() {
             let reason = "its slots follow the program's";
             tracing::warn!(target: TARGET, path = %self.path.display(), reason, "plugin kept mapped");
+            self.tell(Err(reason.to_owned()));
             return;
         }
-        if let Some(loaded) = self.loaded.take().filter(|_| unload) {
+        let Some(loaded) = self.loaded.take() else { return };
+        if unload {
             let path = self.path.display();
             // SAFETY: invariant 2: no handle and no instance is left. The rest is the promise of
             // `unload_when_drained`; or the interfaces of all instances are such that nothing of the library was handed out
             // (`plain`), and what its code told the system `unload` knows of.
-            match unsafe { loaded.unload() } {
+            let unloaded = unsafe { loaded.unload() };
+            match &unloaded {
                 Ok(()) => tracing::info!(target: TARGET, %path, "plugin unloaded"),
                 Err(reason) => tracing::warn!(target: TARGET, %path, reason, "plugin kept mapped"),
             }
+            self.tell(unloaded);
+        } else {
+            self.tell(Err("nobody has said that it may go".to_owned()));
         }
     }
 }

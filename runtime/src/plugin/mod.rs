@@ -61,7 +61,7 @@ pub(crate) mod export;
 #[cfg(target_os = "linux")]
 pub(crate) mod file;
 pub(crate) mod header;
-mod library;
+pub(crate) mod library;
 #[cfg(target_os = "linux")]
 mod load;
 pub(crate) mod note;

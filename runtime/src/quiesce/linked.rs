@@ -222,6 +222,13 @@ pub(crate) fn add(runtime: &'static Runtime) {
     }
 }
 
+/// Whether calls of another copy's are waited for.
+pub(crate) fn is_any() -> bool {
+    let mut any = false;
+    for_each_linked(|_| any = true);
+    any
+}
+
 /// See [`Runtime::wait_for_readers`].
 pub(crate) fn wait_for_readers() {
     if sabotage::is(Sabotage::UnlinkedReaders) {

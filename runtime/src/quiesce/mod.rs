@@ -2,11 +2,14 @@
 //!
 //! [`record`] holds the algorithm of sections and grace periods, and its argument; [`registry`] gives records to threads;
 //! [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop; [`reclaimer`]
-//! runs the grace periods, or who [stands in](stand_in) for it. Where there are no records, off Linux, `crossbeam-epoch` stands in for the first two.
+//! runs the grace periods, or who [stands in](stand_in) for it; [`quiet`] waits while calls wait. Where there are no records, off Linux,
+//! `crossbeam-epoch` stands in for the first two.
 
 pub(crate) mod guard;
 #[cfg(patched)]
 pub(crate) mod linked;
+#[cfg(all(asymmetric, target_os = "linux"))]
+pub(crate) mod quiet;
 pub(crate) mod reclaimer;
 #[cfg(asymmetric)]
 pub(crate) mod record;

@@ -629,16 +629,16 @@ pub(super) fn pause_until(deadline: Option<Instant>) -> impl FnMut() -> bool {
 }
 
 /// Yields a few times, then sleeps longer and longer, up to a millisecond.
-struct Backoff {
+pub(super) struct Backoff {
     step: u32,
 }
 
 impl Backoff {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { step: 0 }
     }
 
-    fn snooze(&mut self) {
+    pub(super) fn snooze(&mut self) {
         if self.step < 6 {
             std::thread::yield_now();
         } else {

@@ -162,6 +162,11 @@ pub(crate) fn is_inside() -> bool {
     CURSOR.get().is_some_and(|cursor| cursor.record.ring().any(|record| !record.is_outside()))
 }
 
+/// The calling thread's flags.
+pub(crate) fn own() -> impl Iterator<Item = &'static Flag> {
+    CURSOR.get().into_iter().flat_map(|cursor| cursor.record.ring()).flat_map(|record| record.flags.iter())
+}
+
 /// A free flag of the calling thread's, which is given a record if it has none. `None` where the system has no memory for one.
 pub(crate) fn free_flag() -> Option<&'static Flag> {
     loop {

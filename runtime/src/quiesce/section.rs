@@ -128,6 +128,11 @@ pub(crate) fn is_protected_here() -> bool {
     registry::is_inside() || EXHAUSTED.load(Ordering::Relaxed)
 }
 
+/// Whether there has been a section that nobody knows of.
+pub(crate) fn is_exhausted() -> bool {
+    EXHAUSTED.load(Ordering::SeqCst)
+}
+
 /// After something was made unreachable, or code was written: every running thread passes a full barrier and, where calls are
 /// patched, drops what it has prefetched.
 ///

@@ -5,6 +5,7 @@
 use hotcall::dispatch;
 
 pub mod edge;
+pub mod living;
 
 /// What `scale` takes.
 #[cfg(not(probe = "layout"))]

@@ -1,0 +1,177 @@
+//! A plugin that is replaced while a test runs: its versions, its folder, and what its host tells.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::mpsc::Receiver;
+
+use hotcall::Plugins;
+use hotcall::host::{Event, What};
+
+use crate::LONG;
+
+/// Builds the plugin `hotcall-probe-living`, once, into cargo's directory for tests `tmp`. Answers with its bytes.
+///
+/// # Panics
+///
+/// It cannot be built.
+pub fn built(tmp: &str) -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        cargo.args(["build", "--offline", "--message-format=json-render-diagnostics"]);
+        cargo.args(["--package", "hotcall-probe-living", "--target-dir"]).arg(Path::new(tmp).join("plugins"));
+        cargo.env_remove("HOTCALL_PROBE");
+        let output = cargo.output().expect("cargo runs");
+        assert!(output.status.success(), "{cargo:?}\n{}", String::from_utf8_lossy(&output.stderr));
+        let library = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter(|message| message["target"]["name"] == "hotcall_probe_living")
+            .find_map(|message| message["filenames"][0].as_str().map(PathBuf::from))
+            .expect("cargo names the library");
+        fs::read(library).expect("the library can be read")
+    })
+}
+
+fn position(bytes: &[u8], of: &[u8]) -> usize {
+    bytes.windows(of.len()).position(|window| window == of).expect("it is in the library")
+}
+
+/// The library, behaving as `behaviour` says.
+///
+/// # Panics
+///
+/// It cannot be built, or the text is too long.
+#[must_use]
+pub fn behaving(tmp: &str, behaviour: &str) -> Vec<u8> {
+    const MARK: &[u8] = b"hotcall-living:";
+    let mut bytes = built(tmp).to_vec();
+    assert!(MARK.len() + behaviour.len() < 64, "{behaviour}");
+    let at = position(&bytes, MARK) + MARK.len();
+    bytes[at..at + behaviour.len()].copy_from_slice(behaviour.as_bytes());
+    bytes[at + behaviour.len()] = b'.';
+    bytes
+}
+
+/// The same, of another version: one of five letters, as `1.0.0` is.
+///
+/// # Panics
+///
+/// As for [`behaving`].
+#[must_use]
+pub fn of_version(mut library: Vec<u8>, version: &str) -> Vec<u8> {
+    let start = position(&library, b"\x7fhotcall");
+    let length = u32::from_le_bytes(library[start + 12..start + 16].try_into().expect("four bytes")) as usize;
+    let record = &mut library[start..start + length];
+    let package = b"hotcall-probe-living\x05\0\0\0";
+    let at = position(record, package) + package.len();
+    record[at..at + 5].copy_from_slice(version.as_bytes());
+    let fingerprint = hotcall::__private::plugin::fnv1a(&record[24..]);
+    record[16..24].copy_from_slice(&fingerprint.to_le_bytes());
+    library
+}
+
+/// An empty folder of one test's own.
+///
+/// # Panics
+///
+/// It cannot be made.
+#[must_use]
+pub fn folder(tmp: &str, test: &str) -> PathBuf {
+    let folder = Path::new(tmp).join("living").join(test);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("the folder is made");
+    folder
+}
+
+/// Puts a file where it belongs, whole at once.
+///
+/// # Panics
+///
+/// It cannot be written.
+pub fn put(path: &Path, bytes: &[u8]) {
+    let fresh = path.with_extension("fresh");
+    fs::write(&fresh, bytes).expect("the file is written");
+    fs::rename(&fresh, path).expect("the file is renamed");
+}
+
+/// What a host tells, in order.
+pub struct Told {
+    events: Receiver<Event>,
+    plugin: &'static str,
+    all: Vec<Event>,
+}
+
+impl Told {
+    /// From now on, of one plugin.
+    #[must_use]
+    pub fn of(plugins: &Plugins, plugin: &'static str) -> Self {
+        Self { events: plugins.events(), plugin, all: Vec::new() }
+    }
+
+    /// Waits for an event, and passes over others.
+    ///
+    /// # Panics
+    ///
+    /// It does not come.
+    pub fn until(&mut self, what: &str, is: impl Fn(&What) -> bool) -> Event {
+        loop {
+            let Ok(event) = self.events.recv_timeout(LONG) else {
+                panic!(
+                    "never told: {what}; but {:#?}",
+                    self.all.iter().map(ToString::to_string).collect::<Vec<_>>()
+                );
+            };
+            if event.plugin != self.plugin {
+                continue;
+            }
+            self.all.push(event.clone());
+            if is(&event.what) {
+                return event;
+            }
+        }
+    }
+
+    /// Waits until the next version is in its slot.
+    ///
+    /// # Panics
+    ///
+    /// It does not come.
+    pub fn until_swapped(&mut self) -> u64 {
+        self.until("swapped", |what| matches!(what, What::Swapped)).generation
+    }
+
+    /// Waits until something is refused. Why.
+    ///
+    /// # Panics
+    ///
+    /// It is not.
+    pub fn until_refused(&mut self) -> String {
+        let event = self.until("refused", |what| matches!(what, What::Refused { .. }));
+        let What::Refused { reason } = event.what else { unreachable!("it was asked for") };
+        reason
+    }
+
+    /// All that was told until now.
+    pub fn all(&mut self) -> &[Event] {
+        self.all.extend(self.events.try_iter().filter(|event| event.plugin == self.plugin));
+        &self.all
+    }
+
+    /// What was refused until now, and why.
+    pub fn refusals(&mut self) -> Vec<String> {
+        let reasons = self.all().iter().filter_map(|event| match &event.what {
+            What::Refused { reason } => Some(reason.clone()),
+            _ => None,
+        });
+        reasons.collect()
+    }
+
+    /// How many of all that was told until now are so.
+    pub fn count(&mut self, is: impl Fn(&What) -> bool) -> usize {
+        self.all().iter().filter(|event| is(&event.what)).count()
+    }
+}

@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn arguments_say_what_is_accepted() {
         let arguments: Arguments = syn::parse_str("blanket, since = \"1.2.0\"").unwrap();
-        assert!(arguments.blanket && arguments.since.is_some_and(|since| since.value() == "1.2.0"));
+        assert!(arguments.own.blanket && arguments.own.since.is_some_and(|since| since.value() == "1.2.0"));
         for wrong in ["1.2", "^1.2.0", "1.2.0-beta", "one", ""] {
             let refused = syn::parse_str::<Arguments>(&format!("since = {wrong:?}")).err().expect("accepted");
             assert!(refused.to_string().contains("three numbers"), "{refused}");

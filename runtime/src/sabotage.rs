@@ -34,6 +34,8 @@ pub enum Sabotage {
     NoMemoryOfItsOwn = 9,
     /// Not a mechanism, but an emulator that does not see what is written to code memory.
     StaleCode = 10,
+    /// Where there is no reclaimer, nobody does its work.
+    NobodyStandsIn = 12,
     /// Breakpoints are mapped over with the pages that they are on.
     MapsOverBreakpoints = 11,
     /// A wait inside an edit of a chain is not refused.

@@ -45,8 +45,12 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 7] = [
 ];
 
 /// Those of where programs run, which one program asks about.
-pub const SETTINGS: [(&str, Sabotage); 2] =
-    [("stale-code", Sabotage::StaleCode), ("maps-over-breakpoints", Sabotage::MapsOverBreakpoints)];
+pub const SETTINGS: [(&str, Sabotage); 3] = [
+    ("stale-code", Sabotage::StaleCode),
+    ("maps-over-breakpoints", Sabotage::MapsOverBreakpoints),
+    ("nobody-stands-in", Sabotage::NobodyStandsIn),
+];
+
 /// That of hosts of plugins.
 pub const HOSTS: [(&str, Sabotage); 1] = [("hand-over-at-once", Sabotage::HandOverAtOnce)];
 

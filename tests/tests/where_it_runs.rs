@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use hotcall_tests::negative;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_somewhere");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/WHERE-IT-RUNS.md");
 
@@ -310,11 +312,12 @@ fn no_call_is_listed_for_nothing() {
     }
 }
 
-/// Breakpoints that are mapped over with their page are noticed.
+/// Breakpoints that are mapped over with their page are noticed, and that nobody frees anything where no thread can be started.
 #[test]
-fn breakpoints_are_looked_for() {
-    let row = row("a debugger has written to a page with calls", "breakpoint", "");
-    let mut command = command(&row, &[]);
-    let output = command.env("HOTCALL_SABOTAGE", "maps-over-breakpoints").output().unwrap();
-    assert!(!output.status.success(), "nothing was noticed");
+fn what_is_switched_off_is_noticed() {
+    for (name, switched_off) in [("breakpoint", "maps-over-breakpoints"), ("no-threads", "nobody-stands-in")]
+    {
+        let again = || command(&row(name, name, ""), &[]);
+        println!("{switched_off}: {}", negative::is_noticed(again, switched_off).unwrap());
+    }
 }

@@ -341,6 +341,10 @@ fn start_reclaimer() -> Option<std::io::Error> {
     queue.running = spawned.is_ok();
     queue.retry = spawned.is_err().then(|| Instant::now() + RETRY);
     drop(queue);
+    if spawned.is_err() {
+        // Who began to wait meanwhile took it to be started, and stands in.
+        DONE.notify_all();
+    }
     spawned.err()
 }
 

@@ -20,6 +20,7 @@ use std::time::Instant;
 use super::reclaimer::{CURRENT, QUEUE, drain_next, pause_until, run_next, wait_for_grace_period};
 use crate::gated;
 use crate::lock::lock;
+use crate::sabotage::{self, Sabotage};
 
 /// How often who replaces looks.
 const LOOKS: u32 = 4;
@@ -52,7 +53,7 @@ fn is_wanted() -> bool {
 fn turn(go_on: impl FnMut() -> bool) -> bool {
     {
         let mut queue = lock(&QUEUE);
-        if queue.running || queue.stands_in {
+        if queue.running || queue.stands_in || sabotage::is(Sabotage::NobodyStandsIn) {
             return false;
         }
         queue.stands_in = true;

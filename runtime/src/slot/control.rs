@@ -216,7 +216,7 @@ impl<D: Definition> Slot<D> {
     ///
     /// # Errors
     ///
-    /// [`ReplaceError`] with `value` inside, where code memory cannot be had or this thread is already
+    /// [`ReplaceError`] with `value` inside, where a fork has shared code memory that cannot be copied, or this thread is already
     /// replacing; the slot is as it was.
     pub fn replace<T>(&'static self, value: T) -> Result<Retired<D::Interface>, ReplaceError<D::Interface>>
     where

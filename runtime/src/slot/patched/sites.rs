@@ -83,7 +83,9 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn write_addr(&self, exec: ExecAddr) -> Option<WriteAddr> {
-        self.maps.iter().find_map(|map| map.write_addr(exec))
+        // They lie in the order of their addresses.
+        let behind = self.maps.partition_point(|map| map.exec_range().end <= exec.get());
+        self.maps.get(behind)?.write_addr(exec)
     }
 
     /// Makes the pages of the sites this process's own, where a fork has shared them. The sites may be written to for as

@@ -88,6 +88,7 @@ markers!(core::marker::Send core::marker::Sync core::marker::Unpin
     core::panic::UnwindSafe core::panic::RefUnwindSafe);
 
 #[cfg(test)]
+#[allow(clippy::assertions_on_constants, reason = "what is asked is answered when it is compiled")]
 mod tests {
     use super::{Asked, Otherwise as _};
 

@@ -223,15 +223,17 @@ fn names(elf: &File<'_>) -> HashMap<u64, String> {
     named.collect()
 }
 
-/// What `#[slot]` puts before the name of a static, for its definition's.
-const DEFINITION: &str = "__hotcall_slot_";
+/// What the module's name begins with that `#[slot]` declares a definition in.
+const DEFINITION: &str = "__hotcall_";
 
-/// `host::EFFECT`, of `host::_::<impl hotcall::slot::Definition for host::__hotcall_slot_EFFECT>::core`, or of
-/// `<host::__hotcall_slot_EFFECT as hotcall::slot::Definition>::core`.
+/// `host::EFFECT`, of `host::_::<impl hotcall::slot::Definition for host::__hotcall_EFFECT::EFFECT>::core`, or of
+/// `<host::__hotcall_EFFECT::EFFECT as hotcall::slot::Definition>::core`.
 fn slot_of(function: &str) -> Option<String> {
     let implementation = function.strip_suffix(">::core").filter(|name| name.contains("slot::Definition"))?;
     let mut words = implementation.split([' ', '<']);
-    words.rfind(|word| word.contains(DEFINITION)).map(|definition| definition.replace(DEFINITION, ""))
+    let definition = words.rfind(|word| word.contains(DEFINITION))?;
+    let parts: Vec<_> = definition.split("::").filter(|part| !part.starts_with(DEFINITION)).collect();
+    Some(parts.join("::"))
 }
 
 #[cfg(test)]
@@ -241,12 +243,12 @@ mod tests {
     #[test]
     fn a_slot_is_named_by_the_function_that_gives_it() {
         for function in [
-            "<host::audio::__hotcall_slot_EFFECT as hotcall::slot::Definition>::core",
-            "host::audio::_::<impl hotcall::slot::Definition for host::audio::__hotcall_slot_EFFECT>::core",
+            "<host::audio::__hotcall_EFFECT::EFFECT as hotcall::slot::Definition>::core",
+            "host::audio::_::<impl hotcall::slot::Definition for host::audio::__hotcall_EFFECT::EFFECT>::core",
         ] {
             assert_eq!(slot_of(function).as_deref(), Some("host::audio::EFFECT"));
         }
-        assert_eq!(slot_of("<host::__hotcall_slot_EFFECT as hotcall::slot::Definition>::slot"), None);
-        assert_eq!(slot_of("host::__hotcall_slot_EFFECT::default"), None);
+        assert_eq!(slot_of("<host::__hotcall_EFFECT::EFFECT as hotcall::slot::Definition>::slot"), None);
+        assert_eq!(slot_of("host::__hotcall_EFFECT::EFFECT::default"), None);
     }
 }

@@ -307,7 +307,8 @@ mod tests {
             exports.iter().map(|export| export.handing.as_ref().map(text)).collect::<Vec<_>>()
         };
         let both = Some(("A :: save".to_owned(), "A :: load".to_owned()));
-        assert_eq!(pair("dyn T, A::new, save = A::save, restore = A::load"), [both.clone()]);
+        let one = pair("dyn T, A::new, save = A::save, restore = A::load");
+        assert_eq!(one, std::slice::from_ref(&both));
         assert_eq!(
             pair("dyn T, \"a\", A::new, restore = A::load, save = A::save, B::new; dyn U, A::new,"),
             [both, None, None]

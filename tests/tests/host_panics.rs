@@ -46,7 +46,7 @@ macro_rules! living {
 }
 
 /// What a call of it says when it panics. What its caller finds next is there already.
-fn panics(slot: &'static (impl Tally + Sync), x: u64) -> String {
+fn panics(slot: &'static impl Tally, x: u64) -> String {
     let payload = catch_unwind(AssertUnwindSafe(|| slot.add(x))).expect_err("it panics");
     *payload.downcast::<String>().expect("the message")
 }

@@ -107,7 +107,7 @@ fn state_is_added_to_what_the_new_one_has() {
 }
 
 /// Threads add to the slot while it is replaced: what they were told, one after the other, and together, is in the last version.
-fn nothing_is_lost(slot: &'static (impl Tally + Sync), it: &mut Living, merged: bool) {
+fn nothing_is_lost(slot: &'static impl Tally, it: &mut Living, merged: bool) {
     const THREADS: u64 = 3;
     let (stop, added) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {

@@ -44,6 +44,7 @@ enum State {
     /// Everybody.
     Everybody,
     /// Whoever comes waits until that is known.
+    #[cfg(asymmetric)]
     Closing,
     /// Threads with a section from before this phase, which they hand in.
     #[cfg(asymmetric)]
@@ -83,7 +84,9 @@ impl Gate {
                         return &self.old;
                     }
                 }
-                State::Closing | State::Nobody => {}
+                #[cfg(asymmetric)]
+                State::Closing => {}
+                State::Nobody => {}
             }
             // Who opens it does so under the lock.
             if self.through.get().is_none() {

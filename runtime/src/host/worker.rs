@@ -44,6 +44,8 @@ pub(super) enum Change {
     Renamed(PathBuf),
 }
 
+type Listener = Box<dyn FnMut(&Event) + Send>;
+
 type Reply<T> = SyncSender<Result<T, PluginsError>>;
 
 /// What the host's thread is told.
@@ -55,7 +57,7 @@ pub(super) enum Message {
     Rescan,
     RescanNow(SyncSender<()>),
     Settle(Duration),
-    Listen(Box<dyn FnMut(&Event) + Send>),
+    Listen(Listener),
     Keep {
         wish: Box<Wish>,
         status: Arc<Mutex<Status>>,
@@ -134,7 +136,7 @@ pub(super) struct Worker {
     source: Source,
     tell: Sender<Message>,
     quiet: Duration,
-    listeners: Vec<Box<dyn FnMut(&Event) + Send>>,
+    listeners: Vec<Listener>,
     plugins: BTreeMap<usize, Plugin>,
     /// Plugin and slot of every id that there ever was.
     names: Vec<(String, &'static str)>,

@@ -145,25 +145,25 @@ fn nobody_is_inside_what_is_saved() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic = "Causality violation"]
 fn broken_quiet_with_a_gate_that_is_open_while_the_phase_is_taken() {
     model(Host::WithoutClosing, 2);
 }
 
 #[test]
-#[should_panic]
+#[should_panic = "Causality violation"]
 fn broken_quiet_that_does_not_ask_who_was_let_through() {
     model(Host::WithoutHandedIn, 2);
 }
 
 #[test]
-#[should_panic]
+#[should_panic = "Causality violation"]
 fn broken_quiet_without_a_wait() {
     model(Host::WithoutWait, 1);
 }
 
 #[test]
-#[should_panic]
+#[should_panic = "Causality violation"]
 fn broken_quiet_without_a_barrier() {
     model(Host::WithoutBarrier, 1);
 }

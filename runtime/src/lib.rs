@@ -36,6 +36,7 @@
 //! |---|---|
 //! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::restore`] |
 //! | swap several together | [`batch`] |
+//! | ask for a condition that costs a no-op while it is off | [`Key`], [`key`](macro@key), [`on!`] |
 //! | hoist protection out of a loop | [`pin`], [`Slot::bind`] |
 //! | call one instance several times | [`Slot::get`] |
 //! | have the old instance back | [`Retired::wait`] |
@@ -69,6 +70,7 @@ mod handover;
 mod installed;
 mod instance;
 mod interface;
+mod key;
 mod lock;
 mod passing;
 mod patched;
@@ -98,13 +100,14 @@ pub use drain::{DrainError, drain};
 #[doc(no_inline)]
 pub use dynasmrt;
 pub use error::{Error, MemoryError, PluginError, ReplaceError};
-pub use hotcall_macros::{dispatch, export, foreign, slot};
+pub use hotcall_macros::{dispatch, export, foreign, key, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
+pub use key::{Key, KeyControl, KeyDefinition, KeyGuard, OpenKey, Switch, prepare};
 pub use patched::{Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{Guard, Sections, force_pinned_sections, pin, sections};
-pub use report::{ImageReport, Report, SlotReport, report};
+pub use report::{ImageReport, KeyReport, Report, SlotReport, report};
 pub use retired::{Retired, WaitError};
 pub use slot::backend::patch_callers;
 pub use slot::{Bound, Control, Held, LockError, Locked, ReadLocked, Retarget, Slot, Target};

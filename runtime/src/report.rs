@@ -18,8 +18,10 @@ pub struct Report {
     pub stats: Stats,
     /// Each slot that has been replaced, in the order of first replacements. Empty in the portable backend.
     pub slots: Vec<SlotReport>,
-    /// Each image (the program, a library) with calls or slots that have been replaced, or the code memory near it. Empty in the
-    /// portable backend.
+    /// Each key, as [`Stats::keys`](crate::Stats::keys) counts them.
+    pub keys: Vec<KeyReport>,
+    /// Each image (the program, a library) with calls or slots that have been replaced, or branches, or the code memory near it.
+    /// Empty in the portable backend.
     pub images: Vec<ImageReport>,
 }
 
@@ -37,6 +39,20 @@ pub struct SlotReport {
     pub thunks: usize,
 }
 
+/// What a [`Report`] says of a key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyReport {
+    /// The key's path.
+    pub name: &'static str,
+    /// Whether it is on.
+    pub on: bool,
+    /// How many hold it on.
+    pub holders: usize,
+    /// Its branches that are patched.
+    pub branches: usize,
+}
+
 /// What a [`Report`] says of an image.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -45,6 +61,8 @@ pub struct ImageReport {
     pub file: Option<String>,
     /// Its calls that are patched.
     pub calls: usize,
+    /// Its branches that are.
+    pub branches: usize,
     /// Its pages that were mapped anew, in bytes.
     pub bytes_remapped: usize,
     /// Trampolines near it, to code out of its reach.
@@ -55,7 +73,7 @@ pub struct ImageReport {
     pub code_bytes_used: usize,
 }
 
-/// A readable account of slots, calls and code memory.
+/// A readable account of slots, calls, keys and code memory.
 ///
 /// It answers what a program gets out of hotcall: how many of its calls are patched, how many are not, and why. Images are looked
 /// through when a slot is replaced, so before the first replacement it says nothing of them. Takes the writers' lock as
@@ -88,11 +106,11 @@ pub struct ImageReport {
 /// ```
 #[must_use]
 pub fn report() -> Report {
-    let (slots, images) = match Writing::begin() {
+    let (slots, keys, images) = match Writing::begin() {
         Ok(mut writer) => writer.account(),
-        Err(_) => (Vec::new(), Vec::new()),
+        Err(_) => Default::default(),
     };
-    Report { backend: backend(), stats: stats(), slots, images }
+    Report { backend: backend(), stats: stats(), slots, keys, images }
 }
 
 /// So many bytes, as a person says it.
@@ -102,7 +120,7 @@ fn size(bytes: usize) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, stats, slots, images } = self;
+        let Self { backend, stats, slots, keys, images } = self;
         writeln!(f, "hotcall, {backend:?} backend")?;
         if *backend == Backend::Patched {
             let kept = stats.kept;
@@ -117,6 +135,20 @@ impl fmt::Display for Report {
             ] {
                 if calls != 0 {
                     writeln!(f, "  {calls} {why}")?;
+                }
+            }
+            let kept = stats.kept_branches;
+            let recorded = stats.branches + kept.total();
+            writeln!(f, "branches of keys: {recorded} recorded, {} patched", stats.branches)?;
+            for (branches, why) in [
+                (kept.no_call, "left alone: another instruction stands there"),
+                (kept.crosses, "left alone: they cross an aligned 8 bytes"),
+                (kept.page, "left alone: their page could not be mapped anew"),
+                (kept.unwanted, "left alone: `patch_callers(false)`"),
+                (kept.no_barrier, "left alone: the system has no `membarrier`"),
+            ] {
+                if branches != 0 {
+                    writeln!(f, "  {branches} {why}")?;
                 }
             }
             writeln!(
@@ -138,9 +170,10 @@ impl fmt::Display for Report {
             for image in images {
                 writeln!(
                     f,
-                    "  {}: {} calls, {} mapped anew, {} trampolines, {} of {} code memory",
+                    "  {}: {} calls, {} branches, {} mapped anew, {} trampolines, {} of {} code memory",
                     image.file.as_deref().unwrap_or("the program"),
                     image.calls,
+                    image.branches,
                     size(image.bytes_remapped),
                     image.trampolines,
                     size(image.code_bytes_used),
@@ -149,6 +182,11 @@ impl fmt::Display for Report {
             }
             let (used, mapped) = (size(stats.code_bytes_used), size(stats.code_bytes_mapped));
             writeln!(f, "code memory: {used} of {mapped}, with chains and arenas")?;
+        }
+        let on = keys.iter().filter(|key| key.on).count();
+        writeln!(f, "keys: {}, {on} on", keys.len())?;
+        for KeyReport { name, holders, branches, .. } in keys.iter().filter(|key| key.on) {
+            writeln!(f, "  {name}: on, {holders} holders, {branches} branches patched")?;
         }
         writeln!(
             f,

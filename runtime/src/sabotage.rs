@@ -32,6 +32,8 @@ pub enum Sabotage {
     SharedAfterFork = 8,
     /// Not a mechanism, but a system that refuses: after a fork no code memory can be copied.
     NoMemoryOfItsOwn = 9,
+    /// A branch that is found when its key is on already is patched as if that were off.
+    BranchesJoinOff = 10,
     /// A wait inside an edit of a chain is not refused.
     WaitInsideEdit = 20,
     /// Threads may wait for each other's edits in a circle.

@@ -1,6 +1,6 @@
 //! `#[slot]`: a static that holds an implementor of a trait, or a function.
 
-mod arguments;
+pub(crate) mod arguments;
 mod chain;
 mod default;
 mod function;
@@ -122,7 +122,7 @@ impl<'a> Slot<'a> {
         let Self { item, rt, definition, arguments } = self;
         let ident = &item.ident;
         let name = ident.to_string();
-        let text = text_of(item);
+        let identity = identity(rt, item, definition);
         let open = arguments.control.is_none().then(|| {
             quote! {
                 // SAFETY: no control was asked for.
@@ -137,16 +137,7 @@ impl<'a> Slot<'a> {
                 type Interface = #interface;
                 const NAME: &'static str =
                     #rt::core::concat!(#rt::core::module_path!(), "::", #name);
-                const IDENTITY: #rt::Identity = #rt::Identity {
-                    package: #rt::core::option_env!("CARGO_PKG_NAME"),
-                    version: #rt::core::option_env!("CARGO_PKG_VERSION"),
-                    repository: #rt::core::option_env!("CARGO_PKG_REPOSITORY"),
-                    path: #rt::core::any::type_name::<#definition>,
-                    file: #rt::core::file!(),
-                    line: #rt::core::line!(),
-                    column: #rt::core::column!(),
-                    text: #text,
-                };
+                const IDENTITY: #rt::Identity = #identity;
                 const TABLE: &'static #rt::Table = #table;
 
                 #[inline(always)]
@@ -170,6 +161,23 @@ impl<'a> Slot<'a> {
                     #rt::Slot::<#definition>::__core(&#ident)
                 }
             }
+        }
+    }
+}
+
+/// Which declaration the static is, whose definition is the type `definition`.
+pub(crate) fn identity(rt: &TokenStream, item: &ItemStatic, definition: &Ident) -> TokenStream {
+    let text = text_of(item);
+    quote! {
+        #rt::Identity {
+            package: #rt::core::option_env!("CARGO_PKG_NAME"),
+            version: #rt::core::option_env!("CARGO_PKG_VERSION"),
+            repository: #rt::core::option_env!("CARGO_PKG_REPOSITORY"),
+            path: #rt::core::any::type_name::<#definition>,
+            file: #rt::core::file!(),
+            line: #rt::core::line!(),
+            column: #rt::core::column!(),
+            text: #text,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 #[cfg(unix)]
 pub mod early;
+pub mod keys;
 pub mod named;
 
 use std::sync::atomic::{AtomicU64, Ordering};

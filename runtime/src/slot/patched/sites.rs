@@ -439,7 +439,13 @@ impl Images {
     }
 }
 
-pub(super) fn address_of<T>(it: &T) -> usize {
+/// What a record declares.
+pub(super) trait Core: 'static {}
+impl Core for SlotCore {}
+impl Core for KeyCore {}
+
+/// Of the static itself: a reference to a reference to one is not taken.
+pub(super) fn address_of<T: Core>(it: &T) -> usize {
     ptr::from_ref(it).addr()
 }
 
@@ -451,7 +457,7 @@ pub(super) fn is_ours<T>(record: &Declaration<T>) -> bool {
 }
 
 /// What those records declare that `wanted` accepts, each once.
-pub(super) fn declared<T>(
+pub(super) fn declared<T: Core>(
     records: &'static [Declaration<T>],
     wanted: impl Fn(&Declaration<T>) -> bool,
 ) -> Vec<&'static T> {
@@ -471,7 +477,7 @@ pub(super) fn strangers<T>(
 }
 
 /// What a function gives that a record of the image names, where that is one of `own`.
-fn owner_of<T>(
+fn owner_of<T: Core>(
     records: &'static [Declaration<T>],
     own: &HashSet<usize>,
 ) -> impl Fn(usize) -> Option<&'static T> {

@@ -42,9 +42,9 @@ impl Writer {
             return Ok(());
         }
         self.late.extend(calls);
-        self.late.sort_by_key(|(slot, _)| address_of(slot));
+        self.late.sort_by_key(|(slot, _)| address_of(*slot));
         while let Some(&(slot, _)) = self.late.last() {
-            let first = self.late.partition_point(|(other, _)| address_of(other) < address_of(slot));
+            let first = self.late.partition_point(|(other, _)| address_of(*other) < address_of(slot));
             let sites: Vec<_> = self.late[first..].iter().map(|(_, found)| *found).collect();
             self.adopt(slot, &sites)?;
             self.late.truncate(first);

@@ -35,6 +35,8 @@ mod batch;
 mod handing_over;
 #[path = "loom/in_place.rs"]
 mod in_place;
+#[path = "loom/keys.rs"]
+mod keys;
 #[path = "loom/reuse.rs"]
 mod reuse;
 #[path = "loom/section.rs"]

@@ -43,6 +43,9 @@ pub const EDITS_AND_MARKS: [(&str, Sabotage); 6] = [
     ("any-branch", Sabotage::AnyBranch),
 ];
 
+/// Those of keys.
+pub const KEYS: [(&str, Sabotage); 1] = [("branches-join-off", Sabotage::BranchesJoinOff)];
+
 /// Those of slots with a lock.
 pub const LOCKS: [(&str, Sabotage); 2] =
     [("open-lock", Sabotage::OpenLock), ("lock-without-guard", Sabotage::LockWithoutGuard)];
@@ -51,7 +54,8 @@ pub const LOCKS: [(&str, Sabotage); 2] =
 #[allow(unsafe_code)]
 pub fn sabotaged() -> Option<&'static str> {
     let wanted = std::env::var(VARIABLE).ok()?;
-    let (name, what) = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).find(|(name, _)| *name == wanted)?;
+    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&KEYS);
+    let (name, what) = all.into_iter().find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, and nothing but the test depends on it.
     unsafe { sabotage(*what) };
     Some(name)

@@ -3,7 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotcall::{Instance, slot};
+use hotcall::{Instance, key, slot};
+use hotcall_host_slots::keys::{self, SHARED};
 use hotcall_host_slots::named::{self, Fixed, Number};
 use hotcall_host_slots::{Caller, TALLY, Tally, UNTOUCHED};
 
@@ -30,6 +31,9 @@ impl Tally for Usurper {
 static OWN: dyn Number = Fixed(100);
 #[slot]
 static ANOTHER: dyn Number = Fixed(200);
+
+#[key]
+static OWN_KEY: bool = false;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -122,6 +126,24 @@ impl Caller for CallsHost {
             batch.replace(&OWN, Counted(9)).replace(&TALLY, Usurper);
         });
         (OWN.number(), batch.err().map_or_else(String::new, |error| error.to_string()))
+    }
+
+    fn keys(&self) -> [bool; 4] {
+        [keys::asked(), keys::asked_generic::<u16>(), SHARED.is_on(), OWN_KEY.is_on()]
+    }
+
+    fn turn(&self, shared: bool, own: bool) -> Result<(), String> {
+        let turned = hotcall::batch(|batch| {
+            batch.set(&SHARED, shared).set(&OWN_KEY, own);
+        });
+        turned.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn hold(&self, run: &dyn Fn()) -> Result<(), String> {
+        let guard = SHARED.hold().map_err(|error| error.to_string())?;
+        run();
+        drop(guard);
+        Ok(())
     }
 
     fn dropped(&self) -> u64 {

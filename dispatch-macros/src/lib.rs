@@ -10,6 +10,7 @@ mod dispatch;
 mod export;
 mod foreign;
 mod hash;
+mod key;
 mod known;
 mod paths;
 mod slot;
@@ -82,6 +83,15 @@ pub fn dispatch(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn slot(arguments: TokenStream, item: TokenStream) -> TokenStream {
     slot::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a static a key: `#[key] pub static TRACING: bool = false;`.
+///
+/// Its arguments are `control = NAME`, or `control = pub NAME`: the static that may turn the key, which then may not itself; and
+/// `crate = path`, where hotcall is re-exported. See `hotcall::Key`.
+#[proc_macro_attribute]
+pub fn key(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    key::expand(arguments.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Exports plugins from a cdylib: `hotcall::export!(dyn Effect, Reverb::from_config);`.

@@ -1,4 +1,4 @@
-//! Several slots at once: one barrier, and all or nothing.
+//! Several slots and keys at once: one barrier, and all or nothing.
 
 use core::cell::Cell;
 use std::sync::Arc;
@@ -7,14 +7,16 @@ use crate::error::Error;
 use crate::installed::{Installed, drop_each};
 use crate::instance::Instance;
 use crate::interface::Implements;
+use crate::key::{KeyChange, Switch, Want};
 use crate::quiesce::{self, reclaimer};
+use crate::slot::commit::Changes;
 use crate::slot::{Change, Retarget, commit};
 
-/// Replaces in several slots under one barrier: all of them, or none.
+/// Replaces in several slots and turns several keys under one barrier: all of them, or none.
 ///
 /// `build` names the changes; they take effect together when it returns. After `batch` returns, every call
-/// that starts, through any of the slots, runs the new implementor. A thread that calls several of the slots in
-/// a row while the batch is under way may find some replaced and others not yet.
+/// that starts, through any of the slots, runs the new implementor, and every question to one of the keys has the new answer. A
+/// thread that comes by several of them in a row while the batch is under way may find some changed and others not yet.
 ///
 /// Naming a slot twice installs the last. The other one counts as replaced, too: it is in the result.
 ///
@@ -47,7 +49,7 @@ pub fn batch(build: impl FnOnce(&mut Batch)) -> Result<RetiredBatch, Error> {
 #[derive(Debug, Default)]
 #[must_use = "a batch changes nothing before it is committed"]
 pub struct Batch {
-    changes: Vec<Change>,
+    changes: Changes,
 }
 
 impl Batch {
@@ -66,14 +68,38 @@ impl Batch {
         S::Interface: Implements<T>,
     {
         let instance = Instance::<S::Interface>::new(value).into_raw();
-        self.changes.push(Change::new(slot.__core(), instance));
+        self.changes.slots.push(Change::new(slot.__core(), instance));
+        self
+    }
+
+    /// Adds a change: `key` is to be on, or off. Of several changes of one key the last counts.
+    ///
+    /// `key` is a [`Key`](crate::Key), or the [`KeyControl`](crate::KeyControl) of one.
+    ///
+    /// ```
+    /// # use hotcall::{dispatch, key, slot};
+    /// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
+    /// # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
+    /// # #[slot] static EFFECT: dyn Effect = Gain(1.0);
+    /// #[key]
+    /// static METERED: bool = false;
+    ///
+    /// hotcall::batch(|b| {
+    ///     b.replace(&EFFECT, Gain(0.5));
+    ///     b.set(&METERED, true);
+    /// })?;
+    /// assert!(METERED.is_on());
+    /// # Ok::<(), hotcall::Error>(())
+    /// ```
+    pub fn set<K: Switch>(&mut self, key: &'static K, on: bool) -> &mut Self {
+        self.changes.keys.push(KeyChange { key: key.__key_core(), want: Want::Set(on) });
         self
     }
 
     /// How many changes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.changes.len()
+        self.changes.slots.len() + self.changes.keys.len()
     }
 
     /// Whether there is no change.
@@ -104,11 +130,11 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         // Never published. One that panics keeps none of the others from being dropped.
-        drop_each(self.changes.iter().filter_map(|change| change.new.take_unretired()));
+        drop_each(self.changes.slots.iter().filter_map(|change| change.new.take_unretired()));
     }
 }
 
-/// What a batch replaced, in the order of its changes. Dropping it lets the runtime free them all.
+/// What a batch replaced in slots, in the order of its changes. Dropping it lets the runtime free them all.
 #[derive(Debug)]
 pub struct RetiredBatch {
     installed: Vec<Arc<Installed>>,

@@ -36,6 +36,7 @@
 //! |---|---|
 //! | swap one slot | [`Slot::replace`], [`Slot::replace_with`], [`Slot::try_replace_with`], [`Slot::restore`] |
 //! | swap several together | [`batch`] |
+//! | ask for a condition that costs a no-op while it is off | [`Key`], [`key`](macro@key), [`on!`] |
 //! | hoist protection out of a loop | [`pin`], [`Slot::bind`] |
 //! | call one instance several times | [`Slot::get`] |
 //! | have the old instance back | [`Retired::wait`], or await the [`Retired`] |
@@ -77,6 +78,7 @@ pub mod inspect;
 mod installed;
 mod instance;
 mod interface;
+mod key;
 mod lease;
 mod leases;
 mod lock;
@@ -114,14 +116,15 @@ pub use error::{Error, MemoryError, PluginError, ReplaceError, TryReplaceError};
 pub use holding::{Holder, Holding};
 #[cfg(target_os = "linux")]
 pub use host::Plugins;
-pub use hotcall_macros::{dispatch, export, foreign, slot};
+pub use hotcall_macros::{dispatch, export, foreign, key, slot};
 pub use instance::Instance;
 pub use interface::{Description, Exclusive, Interface, Method, Shared, TypeDefinition};
+pub use key::{Key, KeyControl, KeyDefinition, KeyGuard, OpenKey, Switch, prepare};
 pub use lease::Lease;
 pub use patched::{BoundHandle, Patched, Remote};
 pub use plugin::{Export, Library, load_libraries_near};
 pub use quiesce::{AlreadyReclaimed, Guard, Reclaimer, Sections, force_pinned_sections, pin, sections};
-pub use report::{ImageReport, Report, SlotReport, report};
+pub use report::{ImageReport, KeyReport, Report, SlotReport, report};
 pub use retired::{Drained, Retired, WaitError};
 pub use slot::backend::patch_callers;
 pub use slot::{Bound, Control, Held, LockError, Locked, ReadLocked, Retarget, Slot, Target};

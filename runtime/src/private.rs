@@ -4,6 +4,7 @@ pub use crate::instance::Instance;
 pub use crate::interface::{
     Code, Description, Exclusive, Implements, Interface, Method, Shared, Stubs, Table, TypeDefinition,
 };
+pub use crate::key::{Key, KeyControl, KeyCore, KeyDefinition, OpenKey};
 pub use crate::lease::Lease;
 pub use crate::passing::{Word, pair, place, unpair, unplace, unword, word};
 pub use crate::patched::{Handle as PatchedHandle, Patched};
@@ -26,8 +27,8 @@ pub use crate::slot::{
 #[cfg(patched)]
 pub use crate::sys::image::runtime_anchor;
 pub use crate::{
-    __call as call, __caught as caught, __cells as cells, __handle as handle, __methods as methods,
-    __slot_record as slot_record, __stub as stub,
+    __call as call, __caught as caught, __cells as cells, __handle as handle, __key_load as key_load,
+    __key_record as key_record, __methods as methods, __slot_record as slot_record, __stub as stub,
 };
 pub use core;
 pub use core::mem::{ManuallyDrop, MaybeUninit};

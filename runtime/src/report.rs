@@ -20,8 +20,10 @@ pub struct Report {
     pub stats: Stats,
     /// Each slot that has been replaced, in the order of first replacements. Empty in the portable backend.
     pub slots: Vec<SlotReport>,
-    /// Each image (the program, a library) with calls or slots that have been replaced, or the code memory near it. Empty in the
-    /// portable backend.
+    /// Each key, as [`Stats::keys`](crate::Stats::keys) counts them.
+    pub keys: Vec<KeyReport>,
+    /// Each image (the program, a library) with calls or slots that have been replaced, or branches, or the code memory near it.
+    /// Empty in the portable backend.
     pub images: Vec<ImageReport>,
     /// Why code memory was refused, the first time that it was: since then slots are swapped without it where they must, and calls
     /// on pages that could not be mapped anew go through their stubs.
@@ -45,6 +47,20 @@ pub struct SlotReport {
     pub thunks: usize,
 }
 
+/// What a [`Report`] says of a key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyReport {
+    /// The key's path.
+    pub name: &'static str,
+    /// Whether it is on.
+    pub on: bool,
+    /// How many hold it on.
+    pub holders: usize,
+    /// Its branches that are patched.
+    pub branches: usize,
+}
+
 /// What a [`Report`] says of an image.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -53,6 +69,8 @@ pub struct ImageReport {
     pub file: Option<String>,
     /// Its calls that are patched.
     pub calls: usize,
+    /// Its branches that are.
+    pub branches: usize,
     /// Its pages that were mapped anew, in bytes.
     pub bytes_remapped: usize,
     /// Trampolines near it, to code out of its reach.
@@ -75,7 +93,7 @@ impl ImageReport {
     }
 }
 
-/// A readable account of slots, calls and code memory.
+/// A readable account of slots, calls, keys and code memory.
 ///
 /// It answers what a program gets out of hotcall: how many of its calls are patched, how many are not, and why. Images are looked
 /// through when a slot is replaced, so before the first replacement it says nothing of them. Takes the writers' lock as
@@ -108,11 +126,11 @@ impl ImageReport {
 /// ```
 #[must_use]
 pub fn report() -> Report {
-    let Account { slots, images, refused } =
+    let Account { slots, keys, images, refused } =
         Writing::begin().map(|mut writer| writer.account()).unwrap_or_default();
     #[cfg(target_os = "linux")]
     let images = images.into_iter().map(ImageReport::called_as_opened).collect();
-    Report { backend: backend(), stats: stats(), slots, images, refused, holding: holding() }
+    Report { backend: backend(), stats: stats(), slots, keys, images, refused, holding: holding() }
 }
 
 /// So many bytes, as a person says it.
@@ -122,7 +140,7 @@ fn size(bytes: usize) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, stats, slots, images, refused, holding } = self;
+        let Self { backend, stats, slots, keys, images, refused, holding } = self;
         writeln!(f, "hotcall, {backend:?} backend")?;
         if *backend == Backend::Patched {
             let kept = stats.kept;
@@ -138,6 +156,20 @@ impl fmt::Display for Report {
             ] {
                 if calls != 0 {
                     writeln!(f, "  {calls} {why}")?;
+                }
+            }
+            let kept = stats.kept_branches;
+            let recorded = stats.branches + kept.total();
+            writeln!(f, "branches of keys: {recorded} recorded, {} patched", stats.branches)?;
+            for (branches, why) in [
+                (kept.no_call, "left alone: another instruction stands there"),
+                (kept.crosses, "left alone: they cross an aligned 8 bytes"),
+                (kept.page, "left alone: their page could not be mapped anew"),
+                (kept.unwanted, "left alone: `patch_callers(false)`"),
+                (kept.no_barrier, "left alone: the system has no `membarrier`"),
+            ] {
+                if branches != 0 {
+                    writeln!(f, "  {branches} {why}")?;
                 }
             }
             writeln!(
@@ -159,9 +191,10 @@ impl fmt::Display for Report {
             for image in images {
                 writeln!(
                     f,
-                    "  {}: {} calls, {} mapped anew, {} trampolines, {} of {} code memory",
+                    "  {}: {} calls, {} branches, {} mapped anew, {} trampolines, {} of {} code memory",
                     image.file.as_deref().unwrap_or("the program"),
                     image.calls,
+                    image.branches,
                     size(image.bytes_remapped),
                     image.trampolines,
                     size(image.code_bytes_used),
@@ -176,6 +209,11 @@ impl fmt::Display for Report {
                     "code memory was refused, and slots are swapped without where they must: {reason}"
                 )?;
             }
+        }
+        let on = keys.iter().filter(|key| key.on).count();
+        writeln!(f, "keys: {}, {on} on", keys.len())?;
+        for KeyReport { name, holders, branches, .. } in keys.iter().filter(|key| key.on) {
+            writeln!(f, "  {name}: on, {holders} holders, {branches} branches patched")?;
         }
         writeln!(
             f,

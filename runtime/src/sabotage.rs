@@ -38,6 +38,8 @@ pub enum Sabotage {
     NobodyStandsIn = 12,
     /// Breakpoints are mapped over with the pages that they are on.
     MapsOverBreakpoints = 11,
+    /// A branch that is found when its key is on already is patched as if that were off.
+    BranchesJoinOff = 13,
     /// A wait inside an edit of a chain is not refused.
     WaitInsideEdit = 20,
     /// Threads may wait for each other's edits in a circle.

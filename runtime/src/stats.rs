@@ -31,6 +31,13 @@ pub struct Stats {
     pub waiting: usize,
     /// Calls that are left alone, by why. They are as right, and slower.
     pub kept: Kept,
+    /// Keys: in the patched backend those that are declared in images that were looked through, in the portable one those that were
+    /// changed.
+    pub keys: usize,
+    /// Branches of keys that are patched: no-ops and jumps.
+    pub branches: usize,
+    /// Branches that are left alone, by why. They load their key.
+    pub kept_branches: Kept,
     /// Thunks in use, because their slot has not settled yet.
     pub thunks: usize,
     /// Trampolines to code out of reach.
@@ -58,11 +65,11 @@ pub struct Stats {
     pub code_bytes_used: usize,
 }
 
-/// Calls that are left alone, by why: part of [`Stats`].
+/// Calls that are left alone, or branches, by why: part of [`Stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Kept {
-    /// The compiler has put no direct call to the stub where the record says.
+    /// The compiler has put no direct call to the stub where the record says. For branches: another instruction stands there.
     pub no_call: usize,
     /// What would be rewritten crosses an aligned 8 bytes.
     pub crosses: usize,
@@ -72,13 +79,15 @@ pub struct Kept {
     pub changed: usize,
     /// The program has asked for it: [`patch_callers`](crate::patch_callers).
     pub unwanted: usize,
+    /// Branches alone: the system has no `membarrier`, without which a thread might go on for a while as before.
+    pub no_barrier: usize,
 }
 
 impl Kept {
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> usize {
-        self.no_call + self.crosses + self.page + self.changed + self.unwanted
+        self.no_call + self.crosses + self.page + self.changed + self.unwanted + self.no_barrier
     }
 }
 
@@ -110,6 +119,9 @@ pub fn stats() -> Stats {
         stats.callers = counts.callers;
         stats.waiting = counts.waiting;
         stats.kept = counts.kept;
+        stats.keys = counts.keys;
+        stats.branches = counts.branches;
+        stats.kept_branches = counts.kept_branches;
         stats.pages_remapped = counts.pages_remapped;
         stats.bytes_remapped = counts.bytes_remapped;
         stats.thunks = counts.thunks;

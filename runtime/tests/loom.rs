@@ -38,6 +38,8 @@ mod batch;
 mod handing_over;
 #[path = "loom/in_place.rs"]
 mod in_place;
+#[path = "loom/keys.rs"]
+mod keys;
 #[path = "loom/leases.rs"]
 mod leasing;
 #[path = "loom/quiet.rs"]

@@ -53,6 +53,8 @@ pub const SETTINGS: [(&str, Sabotage); 3] = [
 
 /// That of hosts of plugins.
 pub const HOSTS: [(&str, Sabotage); 1] = [("hand-over-at-once", Sabotage::HandOverAtOnce)];
+/// Those of keys.
+pub const KEYS: [(&str, Sabotage); 1] = [("branches-join-off", Sabotage::BranchesJoinOff)];
 
 /// Those of slots with a lock.
 pub const LOCKS: [(&str, Sabotage); 2] =
@@ -69,7 +71,14 @@ pub fn sabotaged() -> Option<&'static str> {
 /// Switches the mechanism of that name off for the rest of this process. Its name, where there is one.
 #[allow(unsafe_code)]
 pub fn switch_off(wanted: &str) -> Option<&'static str> {
-    let all = ALL.iter().chain(&EDITS_AND_MARKS).chain(&LOCKS).chain(&LEASES).chain(&SETTINGS).chain(&HOSTS);
+    let all = ALL
+        .iter()
+        .chain(&EDITS_AND_MARKS)
+        .chain(&LOCKS)
+        .chain(&LEASES)
+        .chain(&SETTINGS)
+        .chain(&KEYS)
+        .chain(&HOSTS);
     let (name, what) = all.copied().find(|(name, _)| *name == wanted)?;
     // SAFETY: none: this process is expected to fail, or to do without; and nothing but the test depends on it.
     unsafe { sabotage(what) };

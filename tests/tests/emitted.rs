@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use hotcall::__private::{Emitted, emitted};
-use hotcall::{dispatch, slot};
+use hotcall::{dispatch, key, slot};
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 #[dispatch]
@@ -42,6 +42,29 @@ three!(Large);
 static FIRST: dyn Three = Empty;
 #[slot]
 static SECOND: dyn Three = Small(1);
+
+#[key]
+static TURNED: bool = false;
+#[key]
+static LEFT: bool = true;
+
+/// Branches at many alignments.
+#[inline(never)]
+fn many_branches(x: u64) -> u64 {
+    let mut y = x;
+    macro_rules! branches {
+        ($($n:literal)*) => { $(
+            if TURNED.is_on() {
+                y = core::hint::black_box(y).wrapping_mul($n);
+            }
+            if LEFT.is_on() {
+                y = y.wrapping_add($n);
+            }
+        )* };
+    }
+    branches!(3 300 70000 5 500 90000 7 700 11 1100 13 1300);
+    y
+}
 
 /// Calls at many alignments: some can be patched in place, some cannot.
 #[inline(never)]
@@ -93,6 +116,23 @@ fn check(one: &Emitted) {
             check_jump(one, &found[1]);
         }
         "trampoline" => check_jump(one, &found[0]),
+        "branch" => {
+            assert!(one.address % 8 + one.length <= 8, "{one:x?}: the branch crosses an aligned quadword");
+            // Nops are left out of what was found.
+            match found.as_slice() {
+                [] => assert_eq!(one.target, one.address + one.length, "{one:x?}"),
+                [jump] => {
+                    assert_eq!((jump.code(), jump.len()), (Code::Jmp_rel32_64, one.length), "{one:x?}");
+                    assert_eq!(jump.near_branch_target() as usize, one.target, "{one:x?}");
+                }
+                more => panic!("{one:x?}: {} instructions", more.len()),
+            }
+            let decoded = Decoder::with_ip(64, &code(one.address, one.length), 0, DecoderOptions::NONE)
+                .into_iter()
+                .map(|instruction| instruction.len())
+                .collect::<Vec<_>>();
+            assert_eq!(decoded, [one.length], "{one:x?}: one instruction");
+        }
         other => panic!("unknown kind {other}"),
     }
 }
@@ -140,7 +180,7 @@ fn all_that_is_emitted_is_what_it_should_be() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let settled = emitted().unwrap();
-    assert!(settled.iter().all(|one| matches!(one.kind, "cell" | "call")));
+    assert!(settled.iter().all(|one| matches!(one.kind, "cell" | "call" | "branch")));
     let callers = settled.iter().filter(|one| one.kind == "call").count();
     // A debug build inlines nothing into callers: all calls of a method share one call instruction. For many see `sites`.
     let least = if cfg!(debug_assertions) { 2 } else { 32 };
@@ -148,6 +188,25 @@ fn all_that_is_emitted_is_what_it_should_be() {
     assert_eq!(many_callers(1), 32 * 801);
     settled.iter().for_each(check);
     assert_eq!(FIRST.one(1), 801);
+
+    // Branches: all of them, whatever their key says.
+    let branches = |on: bool| {
+        let mut branches = emitted().unwrap();
+        branches.retain(|one| one.kind == "branch");
+        branches.iter().for_each(check);
+        let jumping = branches.iter().filter(|one| one.target != one.address + one.length);
+        let turned = jumping.filter(|one| one.slot.ends_with("TURNED")).count();
+        assert_eq!(turned != 0, on, "{branches:x?}");
+        branches.len()
+    };
+    let off = many_branches(2);
+    let count = branches(false);
+    assert!(hotcall::stats().kept_branches.total() != 0 || count >= 24, "{count}");
+    TURNED.set(true).unwrap();
+    assert_ne!(many_branches(2), off);
+    assert_eq!(branches(true), count);
+    TURNED.set(false).unwrap();
+    assert_eq!((many_branches(2), branches(false)), (off, count));
 
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let both = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.contains("wx")));

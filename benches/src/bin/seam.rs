@@ -12,8 +12,8 @@ mod tool {
     use hotcall_benches::seam::child;
     use hotcall_benches::seam::picture;
     use hotcall_benches::seam::plan::{Group, plan, total};
-    use hotcall_benches::seam::strip;
     use hotcall_benches::seam::summary::{Class, Record, Verdict, classes, verdict};
+    use hotcall_benches::seam::{strip, whole};
     use serde_json::json;
 
     /// Executes a call on one thread while another rewrites its displacement, at every place that the
@@ -39,6 +39,12 @@ mod tool {
         /// Where to draw the strips, as SVG.
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,
+        /// Exchange whole instructions instead, by 8-byte stores: what keys do. 256 cells of an eighth of `--seconds` each.
+        #[arg(long)]
+        whole: bool,
+        /// Run this cell.
+        #[arg(long, hide = true)]
+        whole_cell: Option<String>,
         /// Run the cells that standard input names.
         #[arg(long, hide = true)]
         child: bool,
@@ -54,7 +60,15 @@ mod tool {
     /// The program.
     pub fn main() -> ExitCode {
         let arguments = Arguments::parse();
-        let done = if arguments.child { child::serve().map(|()| Verdict::Holds) } else { run(&arguments) };
+        let done = if arguments.child {
+            child::serve().map(|()| Verdict::Holds)
+        } else if let Some(cell) = &arguments.whole_cell {
+            one_whole(cell).map(|()| Verdict::Holds)
+        } else if arguments.whole {
+            whole_instructions(&arguments)
+        } else {
+            run(&arguments)
+        };
         match done {
             Ok(Verdict::Holds | Verdict::NotAsked) => ExitCode::SUCCESS,
             Ok(Verdict::Broken | Verdict::NotShown) => ExitCode::from(1),
@@ -63,6 +77,62 @@ mod tool {
                 ExitCode::from(2)
             }
         }
+    }
+
+    fn one_whole(cell: &str) -> io::Result<()> {
+        let outcome = whole::run(serde_json::from_str(cell)?)?;
+        serde_json::to_writer(io::stdout().lock(), &outcome)?;
+        Ok(())
+    }
+
+    /// Every pair of instructions at every offset.
+    fn whole_instructions(arguments: &Arguments) -> io::Result<Verdict> {
+        let machine = Machine::detect();
+        println!("seam, whole instructions: {}\n", machine.line());
+        let (mut lines, mut verdict) = (Vec::new(), Verdict::Holds);
+        // By pair, and by where the instruction lies: cells, writes, wrong, crashes.
+        let places =
+            ["in one aligned 8 bytes (our rule)", "across 8 bytes, in a cacheline", "across a cacheline"];
+        let mut sums = vec![[[0_u64; 4]; 3]; whole::PAIRS.len()];
+        let cells = whole::cells(arguments.seconds / 8.0);
+        for (number, &cell) in cells.iter().enumerate() {
+            eprint!("\r{number}/{} cells", cells.len());
+            let _progress_only = io::stderr().flush();
+            let outcome = whole::in_a_child(cell)?;
+            let place = if cell.ours() { 0 } else { 1 + usize::from(cell.crosses_line()) };
+            let pair = whole::PAIRS.iter().position(|pair| *pair == cell.pair).unwrap_or_default();
+            let sum = &mut sums[pair][place];
+            sum[0] += 1;
+            match &outcome {
+                whole::Outcome::Counted { writes, wrong, .. } => {
+                    sum[1] += writes;
+                    sum[2] += wrong;
+                }
+                whole::Outcome::Crashed(_) => sum[3] += 1,
+            }
+            if place == 0 && sum[2] + sum[3] != 0 {
+                verdict = Verdict::Broken;
+            }
+            lines.push(serde_json::to_string(&json!({ "cell": cell, "outcome": outcome }))?);
+        }
+        eprintln!();
+        println!(
+            "{:<14} {:<36} {:>6} {:>14} {:>10} {:>8}",
+            "exchanged", "", "cells", "writes", "wrong", "crashed"
+        );
+        for ((first, second), sums) in whole::PAIRS.iter().zip(&sums) {
+            for (place, [cells, writes, wrong, crashed]) in places.iter().zip(sums) {
+                let pair = format!("{first:?}, {second:?}").to_lowercase();
+                println!("{pair:<14} {place:<36} {cells:>6} {writes:>14} {wrong:>10} {crashed:>8}");
+            }
+        }
+        if let Some(path) = &arguments.json {
+            let head = json!({ "tool": "seam --whole", "machine": machine, "seconds": arguments.seconds });
+            let head = serde_json::to_string(&head)?;
+            let head = head.strip_suffix('}').unwrap_or(&head);
+            fs::write(path, format!("{head},\n\"cells\": [\n  {}\n]}}\n", lines.join(",\n  ")))?;
+        }
+        Ok(verdict)
     }
 
     fn run(arguments: &Arguments) -> io::Result<Verdict> {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::chain::Row;
 use super::figure::{Figure, relate};
-use super::{fused, measure, mix, rows, swaps, table, threads, width};
+use super::{fused, keys, measure, mix, rows, swaps, table, threads, width};
 
 /// A group of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,12 +27,22 @@ pub enum Group {
     Swaps,
     /// Lists of plugins: a chain, a vector of boxes, calls written out by hand.
     Chains,
+    /// A question whose answer hardly ever changes: keys, and what else might be asked.
+    Keys,
 }
 
 impl Group {
     /// What runs when nothing is named. `core` is in `peers`.
-    pub const ALL: [Self; 7] =
-        [Self::Peers, Self::Width, Self::Mix, Self::Retpoline, Self::Threads, Self::Swaps, Self::Chains];
+    pub const ALL: [Self; 8] = [
+        Self::Peers,
+        Self::Width,
+        Self::Mix,
+        Self::Retpoline,
+        Self::Threads,
+        Self::Swaps,
+        Self::Chains,
+        Self::Keys,
+    ];
 
     /// Its name.
     #[must_use]
@@ -46,6 +56,7 @@ impl Group {
             Self::Threads => "threads",
             Self::Swaps => "swaps",
             Self::Chains => "chains",
+            Self::Keys => "keys",
         }
     }
 
@@ -55,6 +66,7 @@ impl Group {
             Self::Peers => 60,
             Self::Width | Self::Mix | Self::Threads | Self::Swaps | Self::Chains => 40,
             Self::Core => 30,
+            Self::Keys => 20,
             Self::Retpoline => 15,
         }
     }
@@ -131,6 +143,18 @@ impl Group {
                     ("max_ns", "max ns", 0),
                 ];
                 (figures.clone(), table::columns("lists of plugins", &figures, &columns))
+            }
+            Self::Keys => {
+                let figures = keys::measure(time)?;
+                let columns = [
+                    ("places", "places", 0),
+                    ("ns_per_call", "ns/question", 3),
+                    ("vs_atomic", "of atomic's", 2),
+                ];
+                (
+                    figures.clone(),
+                    table::columns("a question whose answer hardly ever changes", &figures, &columns),
+                )
             }
             Self::Swaps => {
                 let figures = swaps::measure(time)?;

@@ -24,6 +24,7 @@ pub mod emitted;
 pub mod figure;
 pub mod fused;
 pub mod groups;
+pub mod keys;
 pub mod latency;
 pub mod measure;
 pub mod mix;

@@ -171,6 +171,7 @@ const fn title(group: Group) -> &'static str {
         Group::Threads => "callers on several threads, and swaps",
         Group::Swaps => "what a swap costs",
         Group::Chains => "lists of plugins",
+        Group::Keys => "a question whose answer hardly ever changes",
     }
 }
 
@@ -215,6 +216,12 @@ fn section(page: &mut String, group: Group, run: &Run, plotted: Option<&str>) {
             ("of undisturbed", |f| number(f.number("of_undisturbed"))),
             ("swaps/s", |f| number(f.number("swaps_per_second"))),
             ("samples", |f| number(f.number("events"))),
+        ],
+        Group::Keys => &[
+            ("places", |f| number(f.number("places"))),
+            ("ns/question", |f| number(f.ns_per_call)),
+            ("quartiles", |f| range(f.p25, f.p75)),
+            ("× `AtomicBool`", |f| number(f.number("vs_atomic"))),
         ],
         Group::Chains => &[
             ("ns/element", |f| number(f.ns_per_call)),

@@ -30,3 +30,4 @@ pub mod plan;
 pub mod race;
 pub mod strip;
 pub mod summary;
+pub mod whole;

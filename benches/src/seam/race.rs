@@ -176,7 +176,7 @@ fn single(at: *mut u8, byte: u8) {
 }
 
 /// Two processors that this process may use.
-fn two_cpus() -> Option<[usize; 2]> {
+pub(super) fn two_cpus() -> Option<[usize; 2]> {
     let allowed = sched_getaffinity(None).ok()?;
     let mut cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu));
     Some([cpus.next()?, cpus.next()?])
@@ -184,7 +184,7 @@ fn two_cpus() -> Option<[usize; 2]> {
 
 /// Keeps the thread on its processor. Where this is refused the scheduler decides, and the run is
 /// weaker, not wrong.
-fn pin_to(cpu: Option<usize>) {
+pub(super) fn pin_to(cpu: Option<usize>) {
     if let Some(cpu) = cpu {
         let mut set = CpuSet::new();
         set.set(cpu);

@@ -1,17 +1,17 @@
-//! What stands in the attribute's parentheses: `control = [vis] NAME`, `crate = path`.
+//! What stands in the parentheses of `#[slot(..)]` and `#[key(..)]`: `control = [vis] NAME`, `crate = path`.
 
 use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Token, Visibility};
 
 use crate::paths::CratePath;
 
-/// The arguments of `#[slot(..)]`.
+/// The arguments of `#[slot(..)]` or `#[key(..)]`.
 #[derive(Default)]
-pub(super) struct Arguments {
-    /// The static that may retarget the slot, which then may not itself.
-    pub(super) control: Option<(Visibility, Ident)>,
+pub(crate) struct Arguments {
+    /// The static that may retarget the slot, or turn the key, which then may not itself.
+    pub(crate) control: Option<(Visibility, Ident)>,
     /// Where hotcall is.
-    pub(super) crate_path: Option<CratePath>,
+    pub(crate) crate_path: Option<CratePath>,
 }
 
 impl Parse for Arguments {
@@ -29,13 +29,13 @@ impl Parse for Arguments {
             if name != "control" {
                 return Err(syn::Error::new(
                     name.span(),
-                    "the one argument of #[slot] is `control = NAME`, or `control = pub NAME`: the static that may \
-                     retarget the slot",
+                    "the one argument of #[slot] and #[key] is `control = NAME`, or `control = pub NAME`: the static that \
+                     may retarget the slot, or turn the key",
                 ));
             }
             input.parse::<Token![=]>()?;
             if arguments.control.is_some() {
-                return Err(syn::Error::new(name.span(), "a slot has one control: name it once"));
+                return Err(syn::Error::new(name.span(), "there is one control: name it once"));
             }
             arguments.control = Some((input.parse()?, input.parse()?));
             if !input.is_empty() {

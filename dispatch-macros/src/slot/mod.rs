@@ -1,12 +1,12 @@
 //! `#[slot]`: a static that holds an implementor of a trait, or a function.
 
-mod arguments;
+pub(crate) mod arguments;
 mod chain;
 mod default;
 mod function;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemStatic, Type, TypeParamBound, Visibility};
 
@@ -161,6 +161,7 @@ impl<'a> Slot<'a> {
         let default = quote_spanned!(span=> fn default() -> *mut #interface { #default });
         let result = at(span, quote!(#rt::Instance<#interface>));
         let fresh = quote_spanned!(span=> fn fresh() -> #result { #fresh });
+        let identity = identity(rt, item, definition);
         let open = arguments.control.is_none().then(|| {
             quote! {
                 // SAFETY: no control was asked for.
@@ -189,16 +190,7 @@ impl<'a> Slot<'a> {
                 #itself
                 const NAME: &'static str =
                     #rt::core::concat!(#rt::core::module_path!(), "::", #name);
-                const IDENTITY: #rt::Identity = #rt::Identity {
-                    package: #rt::core::option_env!("CARGO_PKG_NAME"),
-                    version: #rt::core::option_env!("CARGO_PKG_VERSION"),
-                    repository: #rt::core::option_env!("CARGO_PKG_REPOSITORY"),
-                    path: #rt::core::any::type_name::<#definition>,
-                    file: #rt::core::file!(),
-                    line: #rt::core::line!(),
-                    column: #rt::core::column!(),
-                    text: #text,
-                };
+                const IDENTITY: #rt::Identity = #identity;
                 const TABLE: &'static #rt::Table = #table;
 
                 #[inline(always)]
@@ -244,6 +236,23 @@ fn from_a_module(visibility: &Visibility) -> TokenStream {
             }
         }
         Visibility::Public(_) => quote!(pub),
+    }
+}
+
+/// Which declaration the static is, whose definition is the type `definition`.
+pub(crate) fn identity(rt: &TokenStream, item: &ItemStatic, definition: &impl ToTokens) -> TokenStream {
+    let text = text_of(item);
+    quote! {
+        #rt::Identity {
+            package: #rt::core::option_env!("CARGO_PKG_NAME"),
+            version: #rt::core::option_env!("CARGO_PKG_VERSION"),
+            repository: #rt::core::option_env!("CARGO_PKG_REPOSITORY"),
+            path: #rt::core::any::type_name::<#definition>,
+            file: #rt::core::file!(),
+            line: #rt::core::line!(),
+            column: #rt::core::column!(),
+            text: #text,
+        }
     }
 }
 

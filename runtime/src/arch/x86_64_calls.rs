@@ -75,10 +75,10 @@ pub(crate) struct CallSite {
     pub(crate) stub: ExecAddr,
 }
 
-/// Why a recorded call is left alone: it goes through its stub for ever, which is right, and slower.
+/// Why a recorded call or branch is left alone: it goes through its stub for ever, or loads its key, which is right, and slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kept {
-    /// The compiler has put no direct call to the stub there.
+    /// The compiler has put no direct call to the stub there; or what stands there is not the branch that was recorded.
     NoCall,
     /// What would be rewritten crosses an aligned 8 bytes.
     Crosses,
@@ -88,6 +88,8 @@ pub(crate) enum Kept {
     Changed,
     /// The program has asked for it: [`patch_callers`](crate::patch_callers).
     Unwanted,
+    /// A branch, and the system has no barrier: nothing would tell when every thread has seen it exchanged.
+    NoBarrier,
 }
 
 /// Finds the call to `stub` that the compiler placed at `label`, or soon behind it. `code` is the segment that the label is in,

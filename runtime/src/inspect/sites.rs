@@ -15,7 +15,10 @@ use object::{
 use super::{Unreadable, parse};
 use crate::arch::{self, Kept};
 use crate::plugin::file::{read, refused};
-use crate::sys::image::{CallRecord, SlotRecord};
+use crate::slot::SlotCore;
+use crate::sys::image::{CallRecord, Declaration};
+
+type SlotRecord = Declaration<SlotCore>;
 
 /// The slots and calls of a program or a library.
 #[derive(Clone, Debug)]

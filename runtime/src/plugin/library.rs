@@ -320,7 +320,7 @@ impl Library {
     /// It stays as if this had not been called, and an event says why, where something of it may still run: it has started a thread,
     /// made a thread-specific key (as `std::thread::current` does, or a first call of a slot of its own) or set a signal's handler;
     /// the dynamic linker has a thread-local destructor of it to run; it has constructors of its own in its ELF file, needs
-    /// libraries besides the C library, or calls slots of the program. Where glibc does not bind its calls, it always stays.
+    /// libraries besides the C library, or has slots or keys of the program. Where glibc does not bind its calls, it always stays.
     ///
     /// ```no_run
     /// # let library = unsafe { hotcall::Library::open("libreverb.so") }?;
@@ -521,15 +521,17 @@ impl Inner {
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
-    /// Has the library's slots follow those of the same declarations in the program, before anything of it calls them. How many.
+    /// Has the library's slots and keys follow those of the same declarations in the program, before anything of it calls them.
+    /// How many slots.
     #[cfg(patched)]
     fn link(&self, loaded: &Loaded, proof: &Agreed<'_>) -> Result<usize, String> {
         crate::sys::image::has_loaded();
         // SAFETY: as in `Library::entry`.
         let entry = unsafe { loaded.entry(&proof.0.header.entry) }?;
         let linked = crate::slot::backend::link(entry as usize).map_err(|refused| refused.to_string())?;
-        self.linked.store(linked.slots != 0, Ordering::Relaxed);
+        self.linked.store(linked.slots + linked.keys != 0, Ordering::Relaxed);
         let path = self.path.display();
+        // Of slots and of keys.
         for slot in linked.ambiguous {
             tracing::warn!(
                 target: TARGET, %path, slot,
@@ -564,7 +566,7 @@ impl Drop for Inner {
         // Partners: `Library::unload_when_drained`, and `make`.
         let unload = *self.unload.get_mut() || !*self.leaves.get_mut();
         if unload && *self.linked.get_mut() {
-            let reason = "its slots follow the program's";
+            let reason = "its slots or keys follow the program's";
             tracing::warn!(target: TARGET, path = %self.path.display(), reason, "plugin kept mapped");
             self.tell(Err(reason.to_owned()));
             return;

@@ -29,7 +29,7 @@ use crate::plugin::{Allocator, Kin};
 use crate::sabotage::{self, Sabotage};
 use crate::slot::SlotCore;
 use crate::slot::backend::{Linked, Refused};
-use crate::slot::commit::{self, Change, Made, Outcome};
+use crate::slot::commit::{self, Changes, Made, Outcome};
 
 /// What a slot is to hold, made of what it holds.
 pub(crate) type Make<'a> = &'a mut dyn FnMut(&Arc<Installed>) -> Option<RawInstance>;
@@ -54,7 +54,7 @@ pub struct Runtime {
     /// From now on it writes through the other. Not where it has begun to write for itself.
     follow: fn(&'static Runtime) -> bool,
     /// Commits changes of a copy that follows this one.
-    commit: fn(Vec<Change>) -> Outcome,
+    commit: fn(Changes) -> Outcome,
     /// The same, of what is made of what the slot holds.
     commit_with: fn(&'static SlotCore, Make<'_>) -> Made,
     /// Links what has been loaded by a copy that follows this one.
@@ -154,7 +154,7 @@ impl Runtime {
     }
 
     /// See the field.
-    pub(crate) fn commit(&self, changes: Vec<Change>) -> Outcome {
+    pub(crate) fn commit(&self, changes: Changes) -> Outcome {
         (self.commit)(changes)
     }
 

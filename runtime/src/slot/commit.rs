@@ -1,4 +1,4 @@
-//! Replacing: one change or many, all or nothing, under one lock and one barrier.
+//! Replacing, and turning keys: one change or many, all or nothing, under one lock and one barrier.
 //!
 //! A commit has three steps. *Prepare* does everything that may be refused, and changes nothing that a
 //! caller can see. *Publish* is stores that cannot fail, then one heavy barrier. *Finish* hands out what was
@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::gated::{Gated, GatedGuard};
 use crate::installed::Installed;
 use crate::instance::RawInstance;
+use crate::key::{KeyChange, Want};
 #[cfg(patched)]
 use crate::quiesce::linked;
 use crate::quiesce::stand_in;
@@ -34,6 +35,24 @@ impl Change {
 
     fn into_instance(self) -> Option<RawInstance> {
         self.new.take_unretired()
+    }
+}
+
+/// What is to take effect together.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) slots: Vec<Change>,
+    pub(crate) keys: Vec<KeyChange>,
+}
+
+impl Changes {
+    /// Changes of slots alone.
+    pub(crate) fn of_slots(slots: Vec<Change>) -> Self {
+        Self { slots, keys: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.keys.is_empty()
     }
 }
 
@@ -90,10 +109,10 @@ impl Drop for Writing {
 
 /// Commits one change.
 pub(crate) fn commit_one(change: Change) -> Result<Arc<Installed>, (Error, RawInstance)> {
-    match commit(vec![change]) {
+    match commit(Changes::of_slots(vec![change])) {
         Ok(mut old) => Ok(old.swap_remove(0)),
         Err((error, mut changes)) => {
-            let raw = changes.swap_remove(0).into_instance();
+            let raw = changes.slots.swap_remove(0).into_instance();
             Err((error, raw.expect("an instance that was never published is still there")))
         }
     }
@@ -131,12 +150,12 @@ pub(crate) fn commit_with_here(
     let Some(made) = make(&old) else { return Ok(None) };
     let change = Change::new(slot, made);
     drop(old);
-    let result = commit_in_turn(vec![change]);
+    let result = commit_in_turn(Changes::of_slots(vec![change]));
     drop(turn);
     stand_in::help();
     match result {
         Ok(mut old) => Ok(Some(old.swap_remove(0))),
-        Err((error, mut changes)) => Err((error, changes.swap_remove(0).into_instance())),
+        Err((error, mut changes)) => Err((error, changes.slots.swap_remove(0).into_instance())),
     }
 }
 
@@ -151,11 +170,11 @@ fn turn_of(slot: &'static SlotCore) -> usize {
     core::ptr::from_ref(slot).addr()
 }
 
-/// What was replaced, in the order of the changes; or the reason and the changes, none of which took effect.
-pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Vec<Change>)>;
+/// What was replaced in slots, in the order of the changes; or the reason and the changes, none of which took effect.
+pub(crate) type Outcome = Result<Vec<Arc<Installed>>, (Error, Changes)>;
 
 /// Commits many changes: all of them, or none. Where this copy of hotcall follows another, that commits them.
-pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
+pub(crate) fn commit(changes: Changes) -> Outcome {
     #[cfg(patched)]
     if let Some(host) = linked::host() {
         return host.commit(changes);
@@ -163,16 +182,20 @@ pub(crate) fn commit(changes: Vec<Change>) -> Outcome {
     commit_here(changes)
 }
 
-/// The same, by this copy of hotcall. Waits for those who have the turn of a slot that is to change.
-pub(crate) fn commit_here(changes: Vec<Change>) -> Outcome {
+/// The same, by this copy of hotcall. Waits for those who have the turn of a slot that is to change. That a key is held no more is
+/// never refused: it is taken in later.
+pub(crate) fn commit_here(changes: Changes) -> Outcome {
     let result = commit_waiting(changes);
     stand_in::help();
+    if let Err((_, changes)) = &result {
+        changes.keys.iter().filter(|one| one.want == Want::Release).for_each(|one| one.key.release_later());
+    }
     result
 }
 
-fn commit_waiting(changes: Vec<Change>) -> Outcome {
-    let _span =
-        tracing::debug_span!(target: "hotcall::retarget", "retarget", slots = changes.len()).entered();
+fn commit_waiting(changes: Changes) -> Outcome {
+    let (slots, keys) = (changes.slots.len(), changes.keys.len());
+    let _span = tracing::debug_span!(target: "hotcall::retarget", "retarget", slots, keys).entered();
     let mut turns = Vec::new();
     loop {
         let writing = match Writing::begin() {
@@ -182,7 +205,7 @@ fn commit_waiting(changes: Vec<Change>) -> Outcome {
         let taken = |slot: &'static SlotCore| {
             turn::is_taken(turn_of(slot)) && !turns.iter().any(|turn: &Turn| turn.is_of(turn_of(slot)))
         };
-        let Some(slot) = changes.iter().map(|change| change.slot).find(|slot| taken(slot)) else {
+        let Some(slot) = changes.slots.iter().map(|change| change.slot).find(|slot| taken(slot)) else {
             return commit_writing(writing, changes);
         };
         drop(writing);
@@ -194,14 +217,14 @@ fn commit_waiting(changes: Vec<Change>) -> Outcome {
 }
 
 /// Commits changes of slots whose turn the calling thread has.
-fn commit_in_turn(changes: Vec<Change>) -> Outcome {
+fn commit_in_turn(changes: Changes) -> Outcome {
     match Writing::begin() {
         Ok(writing) => commit_writing(writing, changes),
         Err(error) => Err((error, changes)),
     }
 }
 
-fn commit_writing(mut writing: Writing, changes: Vec<Change>) -> Outcome {
+fn commit_writing(mut writing: Writing, changes: Changes) -> Outcome {
     let result = commit_locked(&mut writing, changes);
     let news = writing.news();
     drop(writing);
@@ -209,8 +232,8 @@ fn commit_writing(mut writing: Writing, changes: Vec<Change>) -> Outcome {
     result
 }
 
-fn commit_locked(writing: &mut Writing, changes: Vec<Change>) -> Outcome {
-    let count = changes.len() as u64;
+fn commit_locked(writing: &mut Writing, changes: Changes) -> Outcome {
+    let count = changes.slots.len() as u64;
     // Before it can be freed: nobody sees more freed than retired.
     drain::retired(count);
     let result = writing.commit(changes);
@@ -227,7 +250,10 @@ fn report(outcome: &Outcome, news: &[News]) {
     for one in news {
         match one {
             News::PagesMapped { image, start, length } => {
-                tracing::debug!(target: "hotcall::arena", image, start, length, "pages with calls are mapped from a memfd");
+                tracing::debug!(
+                    target: "hotcall::arena", image, start, length,
+                    "pages with calls and branches are mapped from a memfd"
+                );
             }
             News::ArenaGrew { start, length, chunks } => {
                 tracing::debug!(target: "hotcall::arena", start, length, chunks, "arena created");
@@ -243,7 +269,8 @@ fn report(outcome: &Outcome, news: &[News]) {
     match outcome {
         Ok(old) => tracing::debug!(target: "hotcall::retarget", slots = old.len(), "retargeted"),
         Err((error, changes)) => {
-            tracing::warn!(target: "hotcall::retarget", slots = changes.len(), %error, "retarget refused");
+            let (slots, keys) = (changes.slots.len(), changes.keys.len());
+            tracing::warn!(target: "hotcall::retarget", slots, keys, %error, "retarget refused");
         }
     }
 }

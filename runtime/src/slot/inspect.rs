@@ -11,6 +11,10 @@ pub(crate) struct Counts {
     /// Calls of slots that have not been replaced.
     pub(crate) waiting: usize,
     pub(crate) kept: crate::stats::Kept,
+    pub(crate) keys: usize,
+    /// Branches that are patched.
+    pub(crate) branches: usize,
+    pub(crate) kept_branches: crate::stats::Kept,
     pub(crate) pages_remapped: usize,
     pub(crate) bytes_remapped: usize,
     pub(crate) thunks: usize,
@@ -23,19 +27,20 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) slots: Vec<crate::report::SlotReport>,
+    pub(crate) keys: Vec<crate::report::KeyReport>,
     pub(crate) images: Vec<crate::report::ImageReport>,
     /// Why code memory was first refused.
     pub(crate) refused: Option<String>,
 }
 
-/// A cell, call, thunk or trampoline, as the runtime believes it to be.
+/// A cell, call, thunk, trampoline or branch, as the runtime believes it to be.
 ///
 /// For tests that disassemble what was emitted.
 #[derive(Clone, Debug)]
 pub struct Emitted {
-    /// What it is: `cell`, `call`, `thunk` or `trampoline`.
+    /// What it is: `cell`, `call`, `thunk`, `trampoline` or `branch`.
     pub kind: &'static str,
-    /// The slot it serves; empty for a trampoline, which may serve many.
+    /// The slot it serves, or the key; empty for a trampoline, which may serve many.
     pub slot: &'static str,
     /// Where its first instruction is, or its pointer.
     pub address: usize,
@@ -51,7 +56,7 @@ pub struct Emitted {
 #[derive(Clone, Debug)]
 #[cfg_attr(not(patched), allow(dead_code, reason = "the portable backend has no code memory"))]
 pub(crate) enum News {
-    /// Pages of an image, with calls on them, were mapped from a memfd.
+    /// Pages of an image, with calls or branches on them, were mapped from a memfd.
     PagesMapped { image: String, start: usize, length: usize },
     /// A heap of code memory grew.
     ArenaGrew { start: usize, length: usize, chunks: usize },

@@ -7,15 +7,16 @@
 
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering, fence};
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
 use crate::interface::{Code, Description, Table};
+use crate::key::Keys;
 use crate::quiesce::reclaimer;
-use crate::slot::commit::{Change, Outcome, Writing};
+use crate::slot::commit::{Change, Changes, Outcome, Writing};
 use crate::slot::identity::Identity;
 use crate::slot::inspect::{Account, Counts, Emitted, News};
 
@@ -144,19 +145,28 @@ impl<'g> BoundCore<'g> {
 /// Whether the program's own call instructions are patched: there is nothing to patch in this backend.
 pub fn patch_callers(_patch: bool) {}
 
-/// All state of the writers, behind their lock: none but the lock.
-pub(crate) struct Writer;
+/// All state of the writers, behind their lock.
+pub(crate) struct Writer {
+    keys: Keys,
+}
 
 impl Writer {
     pub(crate) const fn new() -> Self {
-        Self
+        Self { keys: Keys::new() }
     }
 
     /// All changes. None is ever refused.
-    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
-        let old: Vec<_> = changes.into_iter().map(|Change { slot, new }| slot.install(new)).collect();
+    pub(crate) fn commit(&mut self, Changes { slots, keys }: Changes) -> Outcome {
+        let plan = self.keys.plan(&keys);
+        plan.stores.iter().for_each(|&(index, on)| self.keys.store(index, on));
+        self.keys.confirm(&plan);
+        // Whoever learns that this is over finds the keys as they are now.
+        fence(Ordering::SeqCst);
+        let old: Vec<_> = slots.into_iter().map(|Change { slot, new }| slot.install(new)).collect();
         let replaced = old.clone();
-        reclaimer::defer_commit(Committed { replaced });
+        if !replaced.is_empty() {
+            reclaimer::defer_commit(Committed { replaced });
+        }
         Ok(old)
     }
 
@@ -165,12 +175,12 @@ impl Writer {
     }
 
     pub(crate) fn counts(&mut self) -> Counts {
-        Counts::default()
+        Counts { keys: self.keys.len(), ..Counts::default() }
     }
 
-    /// Nothing is emitted or patched for any slot.
+    /// Nothing is emitted or patched for any slot or key.
     pub(crate) fn account(&mut self) -> Account {
-        Account::default()
+        Account { keys: self.keys.account(|_| 0), ..Account::default() }
     }
 }
 

@@ -1,7 +1,8 @@
-//! Finding slots and calls: each loaded image says in an ELF note where its tables of records are.
+//! Finding slots and calls, keys and branches: each loaded image says in an ELF note where its tables of records are.
 //!
-//! Every call site writes a record ([`CallRecord`]) into the section `hotcall_calls`, every slot one ([`SlotRecord`]) into
-//! `hotcall_slots`, and a note of owner `hotcall` holds the distances from itself to the start and the end of both.
+//! Every call site writes a record ([`CallRecord`]) into the section `hotcall_calls`, every slot one ([`Declaration`]) into
+//! `hotcall_slots`, every branch one ([`BranchRecord`]) into `hotcall_branches`, every key one ([`Declaration`]) into
+//! `hotcall_keys`; and a note of owner `hotcall` holds the distances from itself to the start and the end of each.
 //! Notes are in a segment of their own, so they are found without section headers, in the program and in every shared
 //! library, by whichever of them this code runs in.
 #![allow(unsafe_code)]
@@ -12,6 +13,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::fork;
 use super::loaded::{segment, walk};
+use crate::key::KeyCore;
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
 
@@ -59,25 +61,68 @@ fn follow(distance: &i32) -> usize {
 ///
 /// # Safety
 ///
-/// `address` is that of a slot record's function, or came from [`CallRecord::core`], of an image that stays loaded.
-pub(crate) unsafe fn slot_at(address: usize) -> &'static SlotCore {
+/// `address` is that of a declaration's function of this type, or came from [`CallRecord::core`], for a slot, or from
+/// [`BranchRecord::core`], for a key; and the image stays loaded.
+pub(crate) unsafe fn declared_at<T>(address: usize) -> &'static T {
     let function: *const () = core::ptr::with_exposed_provenance(address);
     // SAFETY: the caller's promise: the assembler has put the address of a function of this type there.
-    let core = unsafe { core::mem::transmute::<*const (), extern "C" fn() -> &'static SlotCore>(function) };
+    let core = unsafe { core::mem::transmute::<*const (), extern "C" fn() -> &'static T>(function) };
     core()
 }
 
-/// What a slot says of itself. Written by the assembler, in [`crate::slot_record!`](crate::__slot_record).
+/// What a slot or a key says of itself. Written by the assembler, in [`crate::slot_record!`](crate::__slot_record) and
+/// [`crate::key_record!`](crate::__key_record).
 #[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct SlotRecord {
-    /// Gives the slot, in the runtime that `runtime` names. Nothing, in a record of nothing.
-    pub(crate) slot: Option<extern "C" fn() -> &'static SlotCore>,
-    /// Which copy of hotcall the slot was compiled with: each shared library may have its own.
+pub(crate) struct Declaration<T: 'static> {
+    /// Gives it, in the runtime that `runtime` names. Nothing, in a record of nothing.
+    pub(crate) core: Option<extern "C" fn() -> &'static T>,
+    /// Which copy of hotcall it was compiled with: each shared library may have its own.
     pub(crate) runtime: Option<extern "C" fn() -> &'static Runtime>,
 }
 
-/// Names this copy of hotcall, and says how others reach it. Every slot's record carries its address.
+/// What a branch says of itself. Written by the assembler, in `key::branch`. Distances, and nothing, as for calls.
+#[repr(C)]
+pub(crate) struct BranchRecord {
+    /// From here to the branch.
+    branch: i32,
+    /// From the next word to where it leads at first.
+    slow: i32,
+    /// From the one after to where it leads when the key is as `jumps_when` says.
+    there: i32,
+    /// From the one after to a function that gives the key, or to the linkage table's entry for it.
+    core: i32,
+    /// 1 where it jumps when the key is on; 0 where it does when that is off.
+    jumps_when: u32,
+}
+
+impl BranchRecord {
+    /// Where the branch is; `None` for a record of nothing.
+    pub(crate) fn branch(&self) -> Option<usize> {
+        (self.branch != 0).then(|| follow(&self.branch))
+    }
+
+    /// Where it leads at first.
+    pub(crate) fn slow(&self) -> usize {
+        follow(&self.slow)
+    }
+
+    /// Where it jumps to.
+    pub(crate) fn there(&self) -> usize {
+        follow(&self.there)
+    }
+
+    /// The address of a function that gives the key.
+    pub(crate) fn core(&self) -> usize {
+        follow(&self.core)
+    }
+
+    /// It jumps when the key is that.
+    pub(crate) fn jumps_when(&self) -> bool {
+        self.jumps_when != 0
+    }
+}
+
+/// Names this copy of hotcall, and says how others reach it. Every slot's and key's record carries its address.
 #[doc(hidden)]
 #[inline(never)]
 pub extern "C" fn runtime_anchor() -> &'static Runtime {
@@ -85,26 +130,30 @@ pub extern "C" fn runtime_anchor() -> &'static Runtime {
 }
 
 const OWNER: &[u8] = b"hotcall\0";
-const TYPE_TABLES: u32 = 2;
-/// Four distances.
-const DESCRIPTION_LEN: usize = 32;
+const TYPE_TABLES: u32 = 3;
+/// Eight distances.
+const DESCRIPTION_LEN: usize = 64;
 
 /// What a walk over the loaded images gives.
 pub(crate) struct Images {
     /// How many images had been loaded so far: where it has not changed, nor have the images.
     pub(crate) loads: u64,
-    /// Those that have slots or calls.
+    /// Those that have tables.
     pub(crate) images: Vec<Image>,
 }
 
-/// A loaded image that has slots or calls.
+/// A loaded image that has slots or calls, keys or branches.
 pub(crate) struct Image {
     /// Its file; empty for the program itself.
     pub(crate) name: String,
     /// Its calls.
     pub(crate) calls: &'static [CallRecord],
     /// Its slots.
-    pub(crate) slots: &'static [SlotRecord],
+    pub(crate) slots: &'static [Declaration<SlotCore>],
+    /// Its branches.
+    pub(crate) branches: &'static [BranchRecord],
+    /// Its keys.
+    pub(crate) keys: &'static [Declaration<KeyCore>],
     /// Its executable segments.
     pub(crate) code: Vec<&'static [u8]>,
     /// All of it that can be read.
@@ -163,7 +212,7 @@ pub(crate) fn loads() -> u64 {
     loads
 }
 
-/// Finds the images that have slots or calls.
+/// Finds the images that have tables.
 pub(crate) fn images() -> Images {
     let mut found = Images { loads: 0, images: Vec::new() };
     walk(&mut |info| {
@@ -239,9 +288,7 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
         // its image is.
         let notes = unsafe { segment(base, header) };
         for (at, description) in notes_of_ours(notes) {
-            let (Some(calls), Some(slots)) =
-                (calls_at(start + at, description), slots_at(start + at, description))
-            else {
+            let Some(Tables { calls, slots, branches, keys }) = tables_at(start + at, description) else {
                 continue;
             };
             if found.iter().any(|known| core::ptr::eq(known.calls.as_ptr(), calls.as_ptr())) {
@@ -263,7 +310,7 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
                 start..start + header.p_memsz as usize
             };
             let readable = readable.map(extent).collect();
-            found.push(Image { name, calls, slots, code, readable });
+            found.push(Image { name, calls, slots, branches, keys, code, readable });
         }
     }
 }
@@ -296,33 +343,47 @@ fn notes_of_ours(notes: &[u8]) -> Vec<(usize, [u8; DESCRIPTION_LEN])> {
     ours.filter_map(|at| Some((at, notes.get(at..at + DESCRIPTION_LEN)?.try_into().ok()?))).collect()
 }
 
-/// Follows the first two distances of a description: each from the description's first byte.
-fn calls_at(address: usize, description: [u8; DESCRIPTION_LEN]) -> Option<&'static [CallRecord]> {
-    let (start, count) = table_at::<CallRecord>(address, &description[..16])?;
+/// What a description leads to.
+struct Tables {
+    calls: &'static [CallRecord],
+    slots: &'static [Declaration<SlotCore>],
+    branches: &'static [BranchRecord],
+    keys: &'static [Declaration<KeyCore>],
+}
+
+/// Follows the distances of a description: each from the description's first byte.
+fn tables_at(address: usize, description: [u8; DESCRIPTION_LEN]) -> Option<Tables> {
+    let [calls, slots, branches, keys] = core::array::from_fn(|table| &description[table * 16..][..16]);
     // SAFETY: the linker made the section `hotcall_calls` of whole records (`call!` is what writes to it). The image stays
     // loaded: the runtime that the records belong to is part of it, or it is never unloaded (see `Library`).
-    Some(unsafe { core::slice::from_raw_parts(start as *const CallRecord, count) })
-}
-
-/// Follows the last two.
-fn slots_at(address: usize, description: [u8; DESCRIPTION_LEN]) -> Option<&'static [SlotRecord]> {
-    let (start, count) = table_at::<SlotRecord>(address, &description[16..])?;
+    let calls = unsafe { table_at::<CallRecord>(address, calls) }?;
     // SAFETY: as above, for `hotcall_slots` and `slot_record!`; and the dynamic linker has relocated them before any code of
     // the image ran.
-    Some(unsafe { core::slice::from_raw_parts(start as *const SlotRecord, count) })
+    let slots = unsafe { table_at::<Declaration<SlotCore>>(address, slots) }?;
+    // SAFETY: as for calls; `hotcall_branches` is written by `key::branch`.
+    let branches = unsafe { table_at::<BranchRecord>(address, branches) }?;
+    // SAFETY: as for slots; `hotcall_keys` is written by `key_record!`.
+    let keys = unsafe { table_at::<Declaration<KeyCore>>(address, keys) }?;
+    Some(Tables { calls, slots, branches, keys })
 }
 
-/// Where a table begins, and how many records it has.
-fn table_at<R>(address: usize, distances: &[u8]) -> Option<(usize, usize)> {
+/// The table between two distances from `address`.
+///
+/// # Safety
+///
+/// There is one, of whole records, in an image that stays loaded.
+unsafe fn table_at<R>(address: usize, distances: &[u8]) -> Option<&'static [R]> {
     let (start, stop) = distances.split_at(8);
     let start = address.wrapping_add_signed(isize::from_ne_bytes(start.try_into().ok()?));
     let stop = address.wrapping_add_signed(isize::from_ne_bytes(stop.try_into().ok()?));
-    Some((start, stop.checked_sub(start)? / size_of::<R>()))
+    let count = stop.checked_sub(start)? / size_of::<R>();
+    // SAFETY: the caller's promise.
+    Some(unsafe { core::slice::from_raw_parts(start as *const R, count) })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::notes_of_ours;
+    use super::{DESCRIPTION_LEN, TYPE_TABLES, notes_of_ours};
 
     /// A segment, written note by note as a linker does: each padded to the alignment of the section it comes from.
     #[derive(Default)]
@@ -344,7 +405,7 @@ mod tests {
 
         /// As `call!` has it: of 4, wherever it comes to lie.
         fn ours(self, byte: u8) -> Self {
-            self.note(4, b"hotcall\0", 2, &[byte; 32])
+            self.note(4, b"hotcall\0", TYPE_TABLES, &[byte; DESCRIPTION_LEN])
         }
 
         fn build_id(self) -> Self {
@@ -360,7 +421,7 @@ mod tests {
             found
                 .into_iter()
                 .map(|(at, bytes)| {
-                    assert_eq!(bytes, self.0[at..at + 32]);
+                    assert_eq!(bytes, self.0[at..at + DESCRIPTION_LEN]);
                     bytes[0]
                 })
                 .collect()
@@ -387,9 +448,9 @@ mod tests {
         assert_eq!(segment().found(), []);
         assert_eq!(segment().build_id().property().found(), []);
         // Another type, another owner, another length.
-        assert_eq!(segment().note(4, b"hotcall\0", 1, &[1; 32]).found(), []);
-        assert_eq!(segment().note(4, b"hotcalL\0", 2, &[1; 32]).found(), []);
-        assert_eq!(segment().note(4, b"hotcall\0", 1, &[1; 20]).found(), []);
+        assert_eq!(segment().note(4, b"hotcall\0", 2, &[1; DESCRIPTION_LEN]).found(), []);
+        assert_eq!(segment().note(4, b"hotcalL\0", TYPE_TABLES, &[1; DESCRIPTION_LEN]).found(), []);
+        assert_eq!(segment().note(4, b"hotcall\0", TYPE_TABLES, &[1; 20]).found(), []);
         // Cut short.
         let Segment(whole) = segment().ours(1);
         for length in 0..whole.len() {

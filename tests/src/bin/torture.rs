@@ -1,5 +1,5 @@
 //! Everything at once, for as long as asked: threads that call in every way there is, threads that replace in every
-//! way there is, chains that are called and edited meanwhile, threads that are born and die, one by one and in crowds, coroutines
+//! way there is, keys that are asked and turned, chains that are called and edited meanwhile, threads that are born and die, one by one and in crowds, coroutines
 //! whose calls interleave, plugins far away, plugins that panic, a library that is unloaded and loaded again, signals, forks.
 //!
 //! ```text
@@ -12,6 +12,8 @@
 //! * **stale**: the `replace` of a later generation had returned before the call began;
 //! * **freed in use**: the instance was poisoned, or its memory was another's;
 //! * **leaked**: at the end, something is left that was retired and not freed, or code memory in use, or memory grew.
+//!
+//! A key that was not being turned has one right answer; an older one is stale, what neither arm gives is torn.
 //!
 //! What comes out of a chain is a function of the list that was called and of its order. It must be a list that the chain
 //! had during the call; one from before is stale, any other is torn. Chains are counted by themselves.

@@ -7,6 +7,7 @@ pub mod coroutines;
 pub mod edges;
 #[cfg(target_os = "linux")]
 pub mod forks;
+pub mod keys;
 pub mod random;
 pub mod report;
 #[cfg(target_os = "linux")]

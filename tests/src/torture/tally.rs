@@ -103,6 +103,13 @@ tallies! {
     chain_freed_in_use,
     /// Elements that outlived their chain, and what else the chains left.
     chain_leaked,
+    /// Questions to keys, in twenty places each.
+    key_questions,
+    key_turns,
+    /// What neither arm of a question gives.
+    key_torn,
+    /// Answers that the key had not had since before the question.
+    key_stale,
     /// Answers that no instance gives: of another slot or question, or of a method on another type's instance.
     torn,
     /// Answers of a generation whose successor's `replace` had returned before the call.
@@ -137,6 +144,6 @@ impl Counts {
     pub fn wrong(&self) -> u64 {
         let slots = self.torn + self.stale + self.freed_in_use + self.leaked;
         let chains = self.chain_torn + self.chain_stale + self.chain_freed_in_use + self.chain_leaked;
-        slots + chains + self.failed
+        slots + chains + self.key_torn + self.key_stale + self.failed
     }
 }

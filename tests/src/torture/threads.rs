@@ -14,7 +14,7 @@ use super::random::Random;
 use super::report::Memory;
 use super::slots::{SLOTS, with_slot};
 use super::tally::{TALLY, count};
-use super::{callers, coroutines, writers};
+use super::{callers, coroutines, keys, writers};
 
 /// Libraries that panic and are unloaded are for Linux.
 #[cfg(not(target_os = "linux"))]
@@ -69,6 +69,13 @@ fn start<'scope>(
             enlist(plan);
             writers::run(&mut Random::new(plan.seed ^ (1_000 + number)), stopped);
         });
+    }
+    for number in 0..2 {
+        scope.spawn(move || {
+            enlist(plan);
+            keys::ask(&mut Random::new(plan.seed ^ (6_000 + number)), stopped);
+        });
+        scope.spawn(move || keys::turn(&mut Random::new(plan.seed ^ (7_000 + number)), stopped));
     }
     // Threads that are born and die, some of them in pinned sections.
     scope.spawn(move || {

@@ -3,6 +3,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64", not(hotcall_portable)))]
 
 mod joining;
+mod keys;
 mod leasing;
 mod own;
 mod waiting;

@@ -1,4 +1,4 @@
-//! Linking: the slots of a plugin's library follow those of the program.
+//! Linking: the slots and keys of a plugin's library follow those of the program.
 //!
 //! # Problem
 //!
@@ -26,6 +26,12 @@
 //! calls lie between those that follow, so the program's writer has them too, and the library replaces through it. It
 //! stays loaded.
 //!
+//! # Keys
+//!
+//! A key that both contain is one key. The program's writer turns both, and whoever names either turns it: nothing of the
+//! library's is installed by that. Its branches are patched with the program's, and its static's word, which a branch loads that is not,
+//! says what the program's says.
+//!
 //! # Invariants
 //!
 //! 1. A slot follows the one slot of the program that comes from the same declaration ([`crate::slot::identity`]). Where one
@@ -46,27 +52,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::SlotCore;
-use super::sites::{Found, Region, address_of, is_ours, slots_of, strangers_of};
+use super::sites::{Found, FoundBranch, Region, address_of, declared, is_ours, strangers};
 use super::writer::{Committed, Joining, Writer};
 use crate::error::Error;
 use crate::installed::Installed;
 use crate::instance::RawInstance;
+use crate::key::KeyCore;
 use crate::plugin::description_difference;
 use crate::quiesce::linked::{self, OWN, Runtime};
 use crate::quiesce::{reclaimer, section};
 use crate::rehearsal::{self, Point};
 use crate::slot::commit::Writing;
-use crate::slot::identity::Key;
-use crate::sys::image::{self, Image, SlotRecord};
+use crate::slot::identity::{Identity, Key};
+use crate::sys::image::{self, Declaration, Image};
 
 /// What came of linking a library.
 #[derive(Debug, Default)]
 pub(crate) struct Linked {
     /// How many of its slots follow the program's.
     pub(crate) slots: usize,
-    /// Slots that follow none, because two declarations have one identity.
+    /// How many of its keys are the program's.
+    pub(crate) keys: usize,
+    /// Slots and keys that follow none, because two declarations have one identity.
     pub(crate) ambiguous: Vec<&'static str>,
-    /// Slots that follow none, although the program has one of the name: it is declared in another place or way.
+    /// Slots and keys that follow none, although the program has one of the name: it is declared in another place or way.
     pub(crate) other_sources: Vec<&'static str>,
 }
 
@@ -143,22 +152,25 @@ struct Pairs {
     other_sources: Vec<&'static str>,
 }
 
-/// A slot, or more than one of the identity.
-enum Declared {
-    Once(&'static SlotCore),
+/// A slot or a key, or more than one of the identity.
+enum Declared<T: 'static> {
+    Once(&'static T),
     Often,
 }
 
-/// Slots by identity.
-fn by_identity(slots: impl Iterator<Item = &'static SlotCore>) -> HashMap<Key, Declared> {
+/// What is declared once or often, by identity.
+fn by_identity<T>(
+    declared: impl Iterator<Item = &'static T>,
+    identity: fn(&T) -> &Identity,
+) -> HashMap<Key, Declared<T>> {
     let mut all = HashMap::new();
-    for slot in slots {
-        match all.entry(slot.identity.key()) {
+    for one in declared {
+        match all.entry(identity(one).key()) {
             Entry::Vacant(entry) => {
-                entry.insert(Declared::Once(slot));
+                entry.insert(Declared::Once(one));
             }
             Entry::Occupied(mut entry) => {
-                if !matches!(entry.get(), Declared::Once(known) if core::ptr::eq(*known, slot)) {
+                if !matches!(entry.get(), Declared::Once(known) if core::ptr::eq(*known, one)) {
                     entry.insert(Declared::Often);
                 }
             }
@@ -167,12 +179,48 @@ fn by_identity(slots: impl Iterator<Item = &'static SlotCore>) -> HashMap<Key, D
     all
 }
 
+/// How a library's keys belong to those of the program.
+#[derive(Default)]
+struct KeyPairs {
+    /// By the copy's address: it, and which it is.
+    same: HashMap<usize, (&'static KeyCore, &'static KeyCore)>,
+    ambiguous: Vec<&'static str>,
+    other_sources: Vec<&'static str>,
+}
+
+impl KeyPairs {
+    /// Invariant 1.
+    fn of(host: &[&'static KeyCore], library: &[&'static KeyCore]) -> Self {
+        let names: HashSet<_> = host.iter().map(|key| key.identity().name()).collect();
+        let host = by_identity(host.iter().copied(), |key| key.identity());
+        let own = by_identity(library.iter().copied(), |key| key.identity());
+        let mut pairs = Self::default();
+        for &copy in library {
+            let identity = copy.identity().key();
+            match (host.get(&identity), own.get(&identity)) {
+                (Some(Declared::Once(key)), Some(Declared::Once(_))) => {
+                    pairs.same.insert(address_of(copy), (copy, key));
+                }
+                (Some(_), _) => pairs.ambiguous.push(copy.name()),
+                (None, _) if names.contains(&copy.identity().name()) => pairs.other_sources.push(copy.name()),
+                (None, _) => {}
+            }
+        }
+        pairs
+    }
+
+    /// The program's, where the library's is that; else the library's own.
+    fn resolved(&self, copy: &'static KeyCore) -> &'static KeyCore {
+        self.same.get(&address_of(copy)).map_or(copy, |(_, key)| key)
+    }
+}
+
 impl Pairs {
     /// Invariant 1.
     fn of(host: Vec<&'static SlotCore>, library: &[&'static SlotCore]) -> Result<Self, Refused> {
         let names: HashSet<_> = host.iter().map(|slot| slot.identity.name()).collect();
-        let host = by_identity(host.into_iter());
-        let own = by_identity(library.iter().copied());
+        let host = by_identity(host.into_iter(), |slot| slot.identity);
+        let own = by_identity(library.iter().copied(), |slot| slot.identity);
         let mut pairs = Self::default();
         for &copy in library {
             if copy.exclusive {
@@ -197,9 +245,11 @@ impl Pairs {
         Ok(pairs)
     }
 
-    fn linked(self) -> Linked {
-        let Self { pairs, ambiguous, other_sources, .. } = self;
-        Linked { slots: pairs.len(), ambiguous, other_sources }
+    fn linked(self, keys: KeyPairs) -> Linked {
+        let Self { pairs, mut ambiguous, mut other_sources, .. } = self;
+        ambiguous.extend(keys.ambiguous);
+        other_sources.extend(keys.other_sources);
+        Linked { slots: pairs.len(), keys: keys.same.len(), ambiguous, other_sources }
     }
 
     /// What a library's slot follows.
@@ -216,6 +266,30 @@ struct Prepared {
     own: Vec<(&'static SlotCore, usize)>,
     /// Their calls.
     calls: Vec<(&'static SlotCore, Found)>,
+    /// Branches of keys, the program's or the library's own.
+    branches: Vec<FoundBranch>,
+    /// Keys that are none of the program's.
+    own_keys: Vec<&'static KeyCore>,
+}
+
+/// An image of a library, with what it declares of the library's copy of hotcall.
+struct Part<'a> {
+    image: &'a Image,
+    slots: Vec<&'static SlotCore>,
+    keys: Vec<&'static KeyCore>,
+}
+
+/// The copy of hotcall that what an image declares belongs to, where that is not this one.
+fn runtime_of(image: &Image) -> Option<&'static Runtime> {
+    fn foreign<T>(records: &[Declaration<T>]) -> Option<&'static Runtime> {
+        let foreign = records.iter().find(|record| record.core.is_some() && !is_ours(record))?;
+        Some((foreign.runtime?)())
+    }
+    foreign(image.slots).or_else(|| foreign(image.keys))
+}
+
+fn is_of<T>(record: &Declaration<T>, runtime: &'static Runtime) -> bool {
+    record.runtime.is_some_and(|of| core::ptr::eq(of(), runtime))
 }
 
 impl Writer {
@@ -225,22 +299,24 @@ impl Writer {
         let Some(image) = images.iter().find(|image| image.contains(address)) else {
             return Ok(Linked::default());
         };
-        let foreign = image.slots.iter().find(|record| record.slot.is_some() && !is_ours(record));
-        let Some(runtime) = foreign.and_then(|record| Some((record.runtime?)())) else {
-            return Ok(Linked::default());
-        };
-        let is_its = |record: &SlotRecord| record.runtime.is_some_and(|of| core::ptr::eq(of(), runtime));
+        let Some(runtime) = runtime_of(image) else { return Ok(Linked::default()) };
         // Its records lie in more than one image where it shares its copy of hotcall with another library.
-        let of_it: Vec<(&Image, Vec<&'static SlotCore>)> = images
+        let parts: Vec<_> = images
             .iter()
             .filter(|image| !self.images().knows(image))
-            .map(|image| (image, slots_of(image, is_its)))
-            .filter(|(image, slots)| !slots.is_empty() || image.contains(address))
+            .map(|image| Part {
+                image,
+                slots: declared(image.slots, |record| is_of(record, runtime)),
+                keys: declared(image.keys, |record| is_of(record, runtime)),
+            })
+            .filter(|part| !part.slots.is_empty() || !part.keys.is_empty() || part.image.contains(address))
             .collect();
-        let slots: Vec<_> = of_it.iter().flat_map(|(_, slots)| slots.iter().copied()).collect();
+        let slots: Vec<_> = parts.iter().flat_map(|part| part.slots.iter().copied()).collect();
+        let keys: Vec<_> = parts.iter().flat_map(|part| part.keys.iter().copied()).collect();
         let pairs = Pairs::of(self.slots_of(from), &slots)?;
-        if pairs.pairs.is_empty() {
-            return Ok(pairs.linked());
+        let key_pairs = KeyPairs::of(&self.keys.of(from), &keys);
+        if pairs.pairs.is_empty() && key_pairs.same.is_empty() {
+            return Ok(pairs.linked(key_pairs));
         }
 
         if !runtime.may_follow(&OWN) {
@@ -249,7 +325,7 @@ impl Writer {
         if runtime.allocates_elsewhere() {
             return Err(Refused::Allocates);
         }
-        let prepared = self.prepare_to_link(&of_it, &pairs)?;
+        let prepared = self.prepare_to_link(&parts, &pairs, &key_pairs)?;
         // The last that may be refused.
         if let Err(refused) = rehearsal::step()
             .map_err(|error| Refused::from(Error::from(error)))
@@ -258,22 +334,23 @@ impl Writer {
             prepared.joining.into_iter().for_each(|joining| self.give_up(joining));
             return Err(refused);
         }
-        for (image, _) in of_it {
-            self.images().has_looked_at(image);
+        for part in parts {
+            self.images().has_looked_at(part.image);
         }
-        self.publish_links(prepared, &pairs, runtime);
-        Ok(pairs.linked())
+        self.publish_links(prepared, &pairs, &key_pairs, runtime);
+        Ok(pairs.linked(key_pairs))
     }
 
     /// Everything that may be refused. Nothing that a caller can see changes (invariant 2).
     fn prepare_to_link(
         &mut self,
-        images: &[(&Image, Vec<&'static SlotCore>)],
+        parts: &[Part<'_>],
         pairs: &Pairs,
+        key_pairs: &KeyPairs,
     ) -> Result<Prepared, Error> {
         let mut prepared = Prepared::default();
         let known = self.images().regions.len();
-        match self.prepare_links(images, pairs, &mut prepared) {
+        match self.prepare_links(parts, pairs, key_pairs, &mut prepared) {
             Ok(()) => Ok(prepared),
             Err(error) => {
                 prepared.joining.into_iter().for_each(|joining| self.give_up(joining));
@@ -290,26 +367,43 @@ impl Writer {
 
     fn prepare_links(
         &mut self,
-        images: &[(&Image, Vec<&'static SlotCore>)],
+        parts: &[Part<'_>],
         pairs: &Pairs,
+        key_pairs: &KeyPairs,
         prepared: &mut Prepared,
     ) -> Result<(), Error> {
         let mut joining: HashMap<usize, Vec<Found>> = HashMap::new();
         let its: HashMap<usize, &'static SlotCore> =
-            images.iter().flat_map(|(_, slots)| slots).map(|slot| (address_of(slot), *slot)).collect();
-        for (image, slots) in images {
+            parts.iter().flat_map(|part| &part.slots).map(|slot| (address_of(*slot), *slot)).collect();
+        let its_keys: HashMap<usize, &'static KeyCore> =
+            parts.iter().flat_map(|part| &part.keys).map(|key| (address_of(*key), *key)).collect();
+        for Part { image, slots, keys } in parts {
             rehearsal::step()?;
             let region = self.images().add_region(image);
-            let ours = strangers_of(image, |record| !is_ours(record));
+            let ours = strangers(image.slots, |record| !is_ours(record));
             let slot_of = |core: usize| {
                 if ours.contains(&core) {
                     return None;
                 }
                 // SAFETY: the library has been loaded, and stays so from here on, or is at least while this looks at it.
-                let slot = unsafe { image::slot_at(core) };
+                let slot = unsafe { image::declared_at::<SlotCore>(core) };
                 its.get(&address_of(slot)).copied()
             };
+            let our_keys = strangers(image.keys, |record| !is_ours(record));
+            let key_of = |core: usize| {
+                if our_keys.contains(&core) {
+                    return None;
+                }
+                // SAFETY: as above.
+                let key = unsafe { image::declared_at::<KeyCore>(core) };
+                its_keys.get(&address_of(key)).map(|key| key_pairs.resolved(key))
+            };
             let calls = self.images().add_calls(image, region, slot_of);
+            let branches = self.images().add_branches(image, region, key_of);
+            self.images().set_pages(region, &calls, &branches);
+            prepared.branches.extend(branches);
+            let is_own = |key: &&&'static KeyCore| !key_pairs.same.contains_key(&address_of(**key));
+            prepared.own_keys.extend(keys.iter().filter(is_own).copied());
             for (copy, call) in calls {
                 match pairs.followed(copy) {
                     Some(slot) => {
@@ -336,10 +430,23 @@ impl Writer {
     }
 
     /// Nothing here can fail.
-    fn publish_links(&mut self, prepared: Prepared, pairs: &Pairs, runtime: &'static Runtime) {
+    fn publish_links(
+        &mut self,
+        prepared: Prepared,
+        pairs: &Pairs,
+        key_pairs: &KeyPairs,
+        runtime: &'static Runtime,
+    ) {
         // Invariant 3.
         linked::add(runtime);
         let joined: Vec<_> = prepared.joining.into_iter().filter_map(|joining| self.join(joining)).collect();
+        for (copy, key) in key_pairs.same.values() {
+            let index = self.keys.register(key);
+            self.keys.add_copy(index, copy);
+        }
+        prepared.own_keys.into_iter().for_each(|key| self.adopt_key(key, runtime));
+        self.add_branches(prepared.branches);
+        self.patch_branches();
         // Invariants 2 and 4 of the parent module.
         section::heavy_barrier();
         for Pair { slot, copy } in &pairs.pairs {

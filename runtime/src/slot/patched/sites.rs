@@ -10,13 +10,15 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use std::collections::{HashMap, HashSet};
 
 use super::CodeCell;
-use crate::arch::{self, CallSite, Kept};
+use crate::arch::{self, BranchSite, CallSite, Kept};
 use crate::arena::{Block, CodeHeap, ExecAddr, Mark, WriteAddr};
 use crate::error::MemoryError;
+use crate::key::KeyCore;
+use crate::quiesce::section;
 use crate::slot::backend::SlotCore;
 use crate::slot::inspect::News;
 use crate::sys::fork::{self, HeldOff};
-use crate::sys::image::{self, Image, SlotRecord};
+use crate::sys::image::{self, Declaration, Image};
 use crate::sys::image_pages::ImagePages;
 use crate::sys::jitdump;
 use crate::sys::memory::{DualMap, Refusal};
@@ -26,10 +28,10 @@ const ALWAYS: u8 = 2;
 
 static CHOICE: AtomicU8 = AtomicU8::new(ALWAYS);
 
-/// Whether the program's own call instructions are patched.
+/// Whether the program's own call instructions are patched, and the branches of its keys.
 ///
 /// By default they are: a call then costs what a direct call costs. Where they are not, it goes through the slot's stub, which loads
-/// where to go, at about the cost of `dyn`. On pages that hold a patched instruction no software breakpoint can be set, and `perf`
+/// where to go, at about the cost of `dyn`; and a branch loads its key. On pages that hold a patched instruction no software breakpoint can be set, and `perf`
 /// does not find symbols. Takes effect for images that have not been looked through yet, which the first replacement does: call it
 /// first thing. [`report`](crate::report) says how many calls are patched. The portable backend has nothing to patch.
 ///
@@ -57,10 +59,27 @@ pub(super) enum Kind {
     Call(CallSite),
 }
 
-/// The pages of one image's calls, and the code memory near them.
+/// A branch of a key that can be patched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundBranch {
+    pub(super) key: &'static KeyCore,
+    pub(super) site: BranchSite,
+    pub(super) region: usize,
+}
+
+/// What has been found in images that were loaded since the last look.
+#[derive(Default)]
+pub(super) struct Fresh {
+    pub(super) calls: Vec<(&'static SlotCore, Found)>,
+    /// Keys of this copy of hotcall that they declare.
+    pub(super) keys: Vec<&'static KeyCore>,
+    pub(super) branches: Vec<FoundBranch>,
+}
+
+/// The pages of one image's calls and branches, and the code memory near them.
 pub(super) struct Region {
     name: String,
-    /// The pages of calls, in runs.
+    /// The pages of calls and branches, in runs.
     pages: Vec<Range<usize>>,
     /// Those that differed from their file when they were to be remapped.
     changed: Vec<Range<usize>>,
@@ -243,12 +262,14 @@ pub(super) struct Images {
     pub(super) regions: Vec<Region>,
     /// By the slot's address.
     untouched: HashMap<usize, Untouched>,
-    /// The addresses of all slots of this copy of hotcall.
+    /// The addresses of all slots and keys of this copy of hotcall.
     own: HashSet<usize>,
     /// Where slots are at home of which no record is found.
     home: Option<usize>,
     /// Calls that are left alone, and why.
     pub(super) kept: HashMap<Kept, usize>,
+    /// Branches that are.
+    pub(super) kept_branches: HashMap<Kept, usize>,
 }
 
 impl Images {
@@ -261,47 +282,45 @@ impl Images {
             own: HashSet::new(),
             home: None,
             kept: HashMap::new(),
+            kept_branches: HashMap::new(),
         }
     }
 
-    /// Looks for images that have been loaded since the last look, and gives the calls in them, by slot.
-    pub(super) fn look(&mut self) -> Vec<(&'static SlotCore, Found)> {
+    /// Looks for images that have been loaded since the last look, and gives what is in them.
+    pub(super) fn look(&mut self) -> Fresh {
+        let mut fresh = Fresh::default();
         if !image::may_be_asked() || self.loads == image::loads() {
-            return Vec::new();
+            return fresh;
         }
         let images = image::images();
         let new: Vec<_> = images.images.iter().filter(|image| !self.knows(image)).collect();
-        // Slots first: a call may be of a slot that another image declares.
+        // Slots and keys first: a call may be of a slot that another image declares.
         let mut regions = Vec::new();
         for image in &new {
             let region = self.add_region(image);
-            for slot in slots_of(image, is_ours) {
+            for slot in declared(image.slots, is_ours) {
                 self.own.insert(address_of(slot));
                 self.adopt(slot, region);
             }
+            let keys = declared(image.keys, is_ours);
+            self.own.extend(keys.iter().map(|key| address_of(*key)));
+            fresh.keys.extend(keys);
             regions.push(region);
         }
-        let mut fresh = Vec::new();
+        let own = core::mem::take(&mut self.own);
         for (image, region) in new.into_iter().zip(regions) {
-            let strangers = strangers_of(image, is_ours);
-            let own = core::mem::take(&mut self.own);
-            let slot_of = |core: usize| {
-                if strangers.contains(&core) {
-                    return None;
-                }
-                // SAFETY: an image whose calls are of this copy's slots stays loaded (see `Library`), and so does one that
-                // is not, while its own runtime's functions are called here.
-                let slot = unsafe { image::slot_at(core) };
-                own.contains(&address_of(slot)).then_some(slot)
-            };
-            let calls = self.add_calls(image, region, slot_of);
-            self.own = own;
+            let calls = self.add_calls(image, region, owner_of(image.slots, &own));
+            let branches = self.add_branches(image, region, owner_of(image.keys, &own));
+            self.set_pages(region, &calls, &branches);
             // A library without a part in this may be linked, or unloaded so that another comes to lie where it lay.
-            if !calls.is_empty() || image.slots.iter().any(is_ours) {
+            let has_part = !calls.is_empty() || !branches.is_empty();
+            if has_part || image.slots.iter().any(is_ours) || image.keys.iter().any(is_ours) {
                 self.has_looked_at(image);
             }
-            fresh.extend(calls);
+            fresh.calls.extend(calls);
+            fresh.branches.extend(branches);
         }
+        self.own = own;
         self.loads = images.loads;
         fresh
     }
@@ -364,12 +383,58 @@ impl Images {
                 Err(kept) => self.keep(kept),
             }
         }
-        let calls = found.iter().filter_map(|(_, found)| match found.kind {
-            Kind::Call(call) => Some(call),
+        found
+    }
+
+    /// Finds the branches of an image whose keys `key_of` knows, by the address of the function that gives one.
+    pub(super) fn add_branches(
+        &mut self,
+        image: &Image,
+        region: usize,
+        key_of: impl Fn(usize) -> Option<&'static KeyCore>,
+    ) -> Vec<FoundBranch> {
+        let refused = if CHOICE.load(Ordering::Relaxed) != ALWAYS {
+            Some(Kept::Unwanted)
+        } else if !section::has_barrier() {
+            Some(Kept::NoBarrier)
+        } else {
+            None
+        };
+        let mut keys = HashMap::new();
+        let (mut found, mut at) = (Vec::new(), HashSet::new());
+        for record in image.branches {
+            let Some(branch) = record.branch() else { continue };
+            let Some(key) = *keys.entry(record.core()).or_insert_with_key(|core| key_of(*core)) else {
+                continue;
+            };
+            let code = image.code_at(branch).unwrap_or_default();
+            let site = match refused {
+                Some(kept) => Err(kept),
+                None => arch::find_branch(code, branch, record.slow(), record.there(), record.jumps_when()),
+            };
+            match site {
+                // Where two records lead to one branch, it is one.
+                Ok(site) if !at.insert(site.at) => {}
+                Ok(site) => found.push(FoundBranch { key, site, region }),
+                Err(kept) => self.keep_branch(kept),
+            }
+        }
+        found
+    }
+
+    /// The pages of the region are those of these, and no others: each stays as it was where nothing is rewritten.
+    pub(super) fn set_pages(
+        &mut self,
+        region: usize,
+        calls: &[(&'static SlotCore, Found)],
+        branches: &[FoundBranch],
+    ) {
+        let calls = calls.iter().filter_map(|(_, found)| match found.kind {
+            Kind::Call(call) => Some((call.at, call.form.len())),
             Kind::Cell(_) => None,
         });
-        self.regions[region].pages = page_runs(calls);
-        found
+        let branches = branches.iter().map(|found| (found.site.at, BranchSite::LEN));
+        self.regions[region].pages = page_runs(calls.chain(branches));
     }
 
     /// How many calls there are of slots that have not been replaced yet.
@@ -380,6 +445,11 @@ impl Images {
     /// A call is left alone.
     pub(super) fn keep(&mut self, kept: Kept) {
         *self.kept.entry(kept).or_default() += 1;
+    }
+
+    /// A branch is.
+    pub(super) fn keep_branch(&mut self, kept: Kept) {
+        *self.kept_branches.entry(kept).or_default() += 1;
     }
 
     /// Every slot of this copy of hotcall that has not been replaced yet.
@@ -415,29 +485,58 @@ impl Images {
     }
 }
 
-pub(super) fn address_of(slot: &SlotCore) -> usize {
-    ptr::from_ref(slot).addr()
+/// What a record declares.
+pub(super) trait Core: 'static {}
+impl Core for SlotCore {}
+impl Core for KeyCore {}
+
+/// Of the static itself: a reference to a reference to one is not taken.
+pub(super) fn address_of<T: Core>(it: &T) -> usize {
+    ptr::from_ref(it).addr()
 }
 
 /// Whether what a record names was compiled with this copy of hotcall.
-pub(super) fn is_ours(record: &SlotRecord) -> bool {
+pub(super) fn is_ours<T>(record: &Declaration<T>) -> bool {
     record
         .runtime
         .is_some_and(|runtime| ptr::fn_addr_eq(runtime, image::runtime_anchor as extern "C" fn() -> _))
 }
 
-/// The slots of those records of an image that `wanted` accepts, each once.
-pub(super) fn slots_of(image: &Image, wanted: impl Fn(&SlotRecord) -> bool) -> Vec<&'static SlotCore> {
+/// What those records declare that `wanted` accepts, each once.
+pub(super) fn declared<T: Core>(
+    records: &'static [Declaration<T>],
+    wanted: impl Fn(&Declaration<T>) -> bool,
+) -> Vec<&'static T> {
     let mut known = HashSet::new();
-    let records = image.slots.iter().filter(|record| wanted(record));
-    let slots = records.filter_map(|record| Some((record.slot?)()));
-    slots.filter(|slot| known.insert(address_of(slot))).collect()
+    let records = records.iter().filter(|record| wanted(record));
+    let all = records.filter_map(|record| Some((record.core?)()));
+    all.filter(|it| known.insert(address_of(*it))).collect()
 }
 
-/// The addresses of the functions that give those slots of an image that `ours` does not accept.
-pub(super) fn strangers_of(image: &Image, ours: impl Fn(&SlotRecord) -> bool) -> HashSet<usize> {
-    let records = image.slots.iter().filter(|record| !ours(record));
-    records.filter_map(|record| record.slot).map(|slot| (slot as *const ()).addr()).collect()
+/// The addresses of the functions that give what those records declare that `ours` does not accept.
+pub(super) fn strangers<T>(
+    records: &'static [Declaration<T>],
+    ours: impl Fn(&Declaration<T>) -> bool,
+) -> HashSet<usize> {
+    let records = records.iter().filter(|record| !ours(record));
+    records.filter_map(|record| record.core).map(|core| (core as *const ()).addr()).collect()
+}
+
+/// What a function gives that a record of the image names, where that is one of `own`.
+fn owner_of<T: Core>(
+    records: &'static [Declaration<T>],
+    own: &HashSet<usize>,
+) -> impl Fn(usize) -> Option<&'static T> {
+    let strangers = strangers(records, is_ours);
+    move |core| {
+        if strangers.contains(&core) {
+            return None;
+        }
+        // SAFETY: an image whose calls are of this copy's slots stays loaded (see `Library`), and so does one that
+        // is not, while its own runtime's functions are called here. The same of branches and keys.
+        let it = unsafe { image::declared_at::<T>(core) };
+        own.contains(&address_of(it)).then_some(it)
+    }
 }
 
 fn pages_of(start: usize, end: usize) -> Range<usize> {
@@ -445,10 +544,9 @@ fn pages_of(start: usize, end: usize) -> Range<usize> {
     start - start % page..end.next_multiple_of(page)
 }
 
-/// The pages that calls are on, and no others: each stays as it was where nothing is rewritten.
-fn page_runs(calls: impl Iterator<Item = CallSite>) -> Vec<Range<usize>> {
-    let mut pages: Vec<_> =
-        calls.map(|call| pages_of(call.at.get(), call.at.get() + call.form.len())).collect();
+/// The pages that instructions are on, each given by its address and its length.
+fn page_runs(instructions: impl Iterator<Item = (ExecAddr, usize)>) -> Vec<Range<usize>> {
+    let mut pages: Vec<_> = instructions.map(|(at, length)| pages_of(at.get(), at.get() + length)).collect();
     pages.sort_unstable_by_key(|pages| pages.start);
     let mut runs: Vec<Range<usize>> = Vec::new();
     for page in pages {

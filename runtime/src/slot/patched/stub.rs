@@ -8,9 +8,9 @@
 //!  2:   call stub                      .long  to that fn()
 //!                                      .long  the method's index    section .note.hotcall (one an object file)
 //!  stub                                                             ------------------------------------------
-//!  ----                                                             owner "hotcall", type 2: distances to the start and
-//!       cell null?   the default's method                           the end of hotcall_calls, and of hotcall_slots
-//!       INSTALLED?   the method of what the slot holds
+//!  ----                                                             owner "hotcall", type 3: distances to the start and
+//!       cell null?   the default's method                           the end of hotcall_calls, of hotcall_slots, and of
+//!       INSTALLED?   the method of what the slot holds              hotcall_branches and hotcall_keys (see `key::branch`)
 //!       else         jmp *cell
 //! ```
 //!
@@ -37,7 +37,7 @@
 //! Whatever the default's code is, the other arm calls what nobody knows. So the compiler can conclude nothing from the one
 //! for the other: not that it never unwinds, nor that it has no effects.
 
-/// The note by which the tables are found. Once in an object file: the tables hold a record of nothing each, so that both
+/// The note by which the tables are found. Once in an object file: the tables hold a record of nothing each, so that all
 /// sections are there.
 #[doc(hidden)]
 #[macro_export]
@@ -54,19 +54,35 @@ macro_rules! __note {
             ".balign 8\n",
             ".quad 0, 0\n",
             ".popsection\n",
+            ".pushsection hotcall_branches, \"aR\", @progbits\n",
+            ".balign 4\n",
+            ".long 0, 0, 0, 0, 0\n",
+            ".popsection\n",
+            ".pushsection hotcall_keys, \"awR\", @progbits\n",
+            ".balign 8\n",
+            ".quad 0, 0\n",
+            ".popsection\n",
             ".pushsection .note.hotcall, \"aGR\", @note, hotcall_note, comdat\n",
             ".balign 4\n",
-            ".long 8, 32, 2\n",
+            ".long 8, 64, 3\n",
             ".asciz \"hotcall\"\n",
             ".hidden __start_hotcall_calls\n",
             ".hidden __stop_hotcall_calls\n",
             ".hidden __start_hotcall_slots\n",
             ".hidden __stop_hotcall_slots\n",
+            ".hidden __start_hotcall_branches\n",
+            ".hidden __stop_hotcall_branches\n",
+            ".hidden __start_hotcall_keys\n",
+            ".hidden __stop_hotcall_keys\n",
             "3:\n",
             ".quad __start_hotcall_calls - 3b\n",
             ".quad __stop_hotcall_calls - 3b\n",
             ".quad __start_hotcall_slots - 3b\n",
             ".quad __stop_hotcall_slots - 3b\n",
+            ".quad __start_hotcall_branches - 3b\n",
+            ".quad __stop_hotcall_branches - 3b\n",
+            ".quad __start_hotcall_keys - 3b\n",
+            ".quad __stop_hotcall_keys - 3b\n",
             ".popsection\n",
             ".endif\n",
         )

@@ -5,6 +5,7 @@
 pub(super) mod adopt;
 mod count;
 mod entry;
+mod keys;
 mod refused;
 
 use std::collections::HashMap;
@@ -18,16 +19,18 @@ use crate::arch;
 use crate::arena::ExecAddr;
 use crate::error::{Error, MemoryError};
 use crate::installed::Installed;
+use crate::key::{KeyPlan, Keys};
 use crate::quiesce::linked::Runtime;
 use crate::quiesce::{reclaimer, section};
 use crate::rehearsal;
 use crate::sabotage::{self, Sabotage};
-use crate::slot::commit::{Change, Outcome, Writing};
+use crate::slot::commit::{Change, Changes, Outcome, Writing};
 use crate::slot::inspect::News;
 use crate::sys::fork;
 use crate::sys::memory::Refusal;
 pub use count::emitted;
 use entry::{Call, Entry, Next, Via};
+use keys::Branches;
 
 /// What is to be published: of slot `index`, entry `number` goes to `next`.
 struct Planned {
@@ -43,12 +46,18 @@ struct Plan {
     in_place: Vec<bool>,
     /// Some core may have fetched what is to be run no more.
     barrier: bool,
+    keys: KeyPlan,
 }
 
 impl Plan {
     /// Nothing yet, with room for so many changes: most have one method, and a large batch would copy its plan often.
     fn with_capacity(changes: usize) -> Self {
-        Self { stores: Vec::with_capacity(changes), in_place: Vec::with_capacity(changes), barrier: false }
+        Self {
+            stores: Vec::with_capacity(changes),
+            in_place: Vec::with_capacity(changes),
+            barrier: false,
+            keys: KeyPlan::default(),
+        }
     }
 }
 
@@ -134,6 +143,8 @@ pub(crate) struct Writer {
     refused: Option<String>,
     /// What is to be told once the lock is free.
     untold: Vec<News>,
+    pub(super) keys: Keys,
+    branches: Branches,
 }
 
 impl Writer {
@@ -147,6 +158,8 @@ impl Writer {
             adopted: None,
             refused: None,
             untold: Vec::new(),
+            keys: Keys::new(),
+            branches: Branches::new(),
         }
     }
 
@@ -155,14 +168,14 @@ impl Writer {
     }
 
     /// All changes, or none.
-    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Outcome {
+    pub(crate) fn commit(&mut self, changes: Changes) -> Outcome {
         let mut plan = match self.prepare(&changes) {
             Ok(plan) => plan,
             Err(error) => return Err((error, changes)),
         };
         let mut unused = Vec::with_capacity(plan.stores.len());
-        if let Err(error) = self.store(&mut plan.stores, &mut unused) {
-            self.forget(plan.stores);
+        if let Err(error) = self.store(&mut plan.stores, &plan.keys, &mut unused) {
+            self.forget(plan);
             return Err((error.into(), changes));
         }
         if sabotage::is(Sabotage::ReuseAtOnce) {
@@ -174,10 +187,11 @@ impl Writer {
         if plan.barrier {
             section::heavy_barrier();
         }
-        let count = changes.len();
+        self.keys.confirm(&plan.keys);
+        let count = changes.slots.len();
         let (mut old, mut replaced) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut advance = Vec::with_capacity(count);
-        for (Change { slot, new }, in_place) in changes.into_iter().zip(plan.in_place) {
+        for (Change { slot, new }, in_place) in changes.slots.into_iter().zip(plan.in_place) {
             self.in_place += u64::from(in_place);
             let Some(index) = slot.index() else { unreachable!("`plan` has registered it") };
             let state = &mut self.slots[index];
@@ -210,25 +224,40 @@ impl Writer {
         if sabotage::is(Sabotage::SettleAtOnce) {
             self.advance(&core::mem::take(&mut committed.advance), &mut committed);
         }
-        reclaimer::defer_commit(committed);
+        // Turning keys leaves nothing to be done later.
+        if count != 0 || !committed.advance.is_empty() {
+            reclaimer::defer_commit(committed);
+        }
         Ok(old)
     }
 
     /// Everything that may be refused. Nothing that a caller can see changes.
-    fn prepare(&mut self, changes: &[Change]) -> Result<Plan, Error> {
+    fn prepare(&mut self, changes: &Changes) -> Result<Plan, Error> {
         self.adopt_new_images()?;
-        let mut plan = Plan::with_capacity(changes.len());
-        for change in changes {
-            if let Err(error) = self.plan(change, &mut plan) {
-                self.forget(plan.stores);
-                return Err(error);
+        let mut plan = Plan::with_capacity(changes.slots.len());
+        match self.plan_all(changes, &mut plan) {
+            Ok(()) => Ok(plan),
+            Err(error) => {
+                self.forget(plan);
+                Err(error)
             }
         }
-        Ok(plan)
     }
 
-    /// Gives back what the plans took: no thread has seen it.
-    fn forget(&mut self, stores: Vec<Planned>) {
+    fn plan_all(&mut self, changes: &Changes, plan: &mut Plan) -> Result<(), Error> {
+        plan.keys = self.keys.plan(&changes.keys);
+        self.check_turns(&plan.keys)?;
+        plan.barrier |= !plan.keys.stores.is_empty();
+        changes.slots.iter().try_for_each(|change| self.plan(change, plan))
+    }
+
+    /// Gives back what the plan took: no thread has seen it.
+    fn forget(&mut self, plan: Plan) {
+        self.keys.forget(&plan.keys);
+        self.forget_stores(plan.stores);
+    }
+
+    fn forget_stores(&mut self, stores: Vec<Planned>) {
         for Planned { index, number, next } in stores {
             self.slots[index].moves = false;
             let region = self.slots[index].entries[number].region;
@@ -240,19 +269,28 @@ impl Writer {
     ///
     /// What was stored is taken out of `stores`; what the sites have stopped using goes to `unused`, which has room for it:
     /// nothing is allocated or freed while forks are held off.
-    fn store(&mut self, stores: &mut Vec<Planned>, unused: &mut Vec<Unused>) -> Result<(), MemoryError> {
+    fn store(
+        &mut self,
+        stores: &mut Vec<Planned>,
+        keys: &KeyPlan,
+        unused: &mut Vec<Unused>,
+    ) -> Result<(), MemoryError> {
         unused.reserve(stores.len());
         let held_off = fork::hold_off().ok_or_else(|| Refusal::IN_HANDLER.after_fork())?;
-        let images = self.images.get_or_insert_with(Images::empty);
+        // Taken out for a moment, which allocates nothing.
+        let mut images = self.images.take();
+        let of_calls =
+            stores.iter().map(|Planned { index, number, .. }| self.slots[*index].entries[*number].region);
         let mut own = Ok(());
-        for Planned { index, number, .. } in &*stores {
-            let region = self.slots[*index].entries[*number].region;
-            if let Some(opened) = images.regions[region].opened() {
+        for region in of_calls.chain(self.regions_of(keys)) {
+            if let Some(opened) = images.as_mut().and_then(|images| images.regions[region].opened()) {
                 own = own.and_then(|()| opened.make_own(&held_off));
             }
         }
+        self.images = images;
         if own.is_ok() {
             // Stores that cannot fail.
+            self.turn(keys, &held_off);
             for Planned { index, number, next } in stores.drain(..) {
                 let state = &mut self.slots[index];
                 state.moves = false;
@@ -427,8 +465,8 @@ impl Writer {
                 // Invariant 1: the grace period that this follows began after `this` came to be of the type of `current`.
                 Ok(next) => {
                     let mut stores = vec![Planned { index, number, next }];
-                    if self.store(&mut stores, unused).is_err() {
-                        self.forget(stores);
+                    if self.store(&mut stores, &KeyPlan::default(), unused).is_err() {
+                        self.forget_stores(stores);
                         all = false;
                     }
                 }

@@ -4,7 +4,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotcall::{Instance, Lease, slot};
+use hotcall::{Instance, Lease, key, slot};
+use hotcall_host_slots::keys::{self, SHARED};
 use hotcall_host_slots::named::{self, Fixed, Number};
 use hotcall_host_slots::{Caller, TALLY, Tally, UNTOUCHED};
 
@@ -38,6 +39,8 @@ enum Leased {
 }
 
 static LEASED: Mutex<Option<Leased>> = Mutex::new(None);
+#[key]
+static OWN_KEY: bool = false;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -148,6 +151,24 @@ impl Caller for CallsHost {
             batch.replace(&OWN, Counted(9)).replace(&TALLY, Usurper);
         });
         (OWN.number(), batch.err().map_or_else(String::new, |error| error.to_string()))
+    }
+
+    fn keys(&self) -> [bool; 4] {
+        [keys::asked(), keys::asked_generic::<u16>(), SHARED.is_on(), OWN_KEY.is_on()]
+    }
+
+    fn turn(&self, shared: bool, own: bool) -> Result<(), String> {
+        let turned = hotcall::batch(|batch| {
+            batch.set(&SHARED, shared).set(&OWN_KEY, own);
+        });
+        turned.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn hold(&self, run: &dyn Fn()) -> Result<(), String> {
+        let guard = SHARED.hold().map_err(|error| error.to_string())?;
+        run();
+        drop(guard);
+        Ok(())
     }
 
     fn dropped(&self) -> u64 {

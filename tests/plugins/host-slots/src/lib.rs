@@ -3,6 +3,7 @@
 
 #[cfg(unix)]
 pub mod early;
+pub mod keys;
 pub mod named;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +69,12 @@ pub trait Caller: Send + Sync {
     fn replace_own_otherwise(&self) -> Result<Vec<u64>, String>;
     /// Replaces it in a batch with [`TALLY`]. What it holds then, and what the plugin is told.
     fn replace_own_and_shared(&self) -> (u64, String);
+    /// What the plugin finds when it asks [`keys::SHARED`] in three places, and its own key.
+    fn keys(&self) -> [bool; 4];
+    /// Turns the shared key, and its own. What the plugin is told where that is refused.
+    fn turn(&self, shared: bool, own: bool) -> Result<(), String>;
+    /// Holds the shared key on while `run` runs.
+    fn hold(&self, run: &dyn Fn()) -> Result<(), String>;
     /// How many of its own implementors the plugin has dropped.
     fn dropped(&self) -> u64;
 }

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::quiesce::linked::Runtime;
 use crate::rehearsal;
 use crate::sabotage::{self, Sabotage};
-use crate::slot::backend::sites::{Found, address_of};
+use crate::slot::backend::sites::{Found, Fresh, address_of};
 use crate::sys::fork;
 
 /// Sites that are to join a slot, and where they go. Nothing that a caller can see has changed.
@@ -29,16 +29,22 @@ pub(in super::super) struct Joining {
 }
 
 impl Writer {
-    /// Calls in images that were loaded since the last commit. Those of slots that hold something are retargeted now.
+    /// Calls in images that were loaded since the last commit. Those of slots that hold something are retargeted now; and branches
+    /// are patched.
     pub(in super::super) fn adopt_new_images(&mut self) -> Result<(), Error> {
-        let fresh = self.images().look();
-        if fresh.is_empty() && self.late.is_empty() {
+        let Fresh { calls, keys, branches } = self.images().look();
+        for key in keys {
+            self.keys.register(key);
+        }
+        self.add_branches(branches);
+        self.patch_branches();
+        if calls.is_empty() && self.late.is_empty() {
             return Ok(());
         }
-        self.late.extend(fresh);
-        self.late.sort_by_key(|(slot, _)| address_of(slot));
+        self.late.extend(calls);
+        self.late.sort_by_key(|(slot, _)| address_of(*slot));
         while let Some(&(slot, _)) = self.late.last() {
-            let first = self.late.partition_point(|(other, _)| address_of(other) < address_of(slot));
+            let first = self.late.partition_point(|(other, _)| address_of(*other) < address_of(slot));
             let sites: Vec<_> = self.late[first..].iter().map(|(_, found)| *found).collect();
             self.adopt(slot, &sites)?;
             self.late.truncate(first);

@@ -1,5 +1,6 @@
 //! What the writer has to say of itself: to statistics, to the report, and to tests that disassemble.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Writer;
@@ -11,6 +12,7 @@ use crate::report::{ImageReport, SlotReport};
 use crate::slot::backend::CodeCell;
 use crate::slot::commit::Writing;
 use crate::slot::inspect::{Account, Counts, Emitted};
+use crate::stats;
 
 impl Writer {
     pub(crate) fn counts(&mut self) -> Counts {
@@ -21,15 +23,10 @@ impl Writer {
             counts.thunks += usize::from(matches!(entry.via, Via::Thunk(_)));
         }
         counts.waiting = self.images().waiting();
-        for (why, calls) in &self.images().kept {
-            *match why {
-                Kept::NoCall => &mut counts.kept.no_call,
-                Kept::Crosses => &mut counts.kept.crosses,
-                Kept::Page => &mut counts.kept.page,
-                Kept::Changed => &mut counts.kept.changed,
-                Kept::Unwanted => &mut counts.kept.unwanted,
-            } += calls;
-        }
+        counts.kept = by_why(&self.images().kept);
+        counts.kept_branches = by_why(&self.images().kept_branches);
+        counts.keys = self.keys.len();
+        counts.branches = self.branches.patched();
         for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
             let heap = opened.heap.stats();
             counts.regions += 1;
@@ -42,7 +39,7 @@ impl Writer {
         counts
     }
 
-    /// What is to be said of each slot that has been replaced, and of each image.
+    /// What is to be said of each slot that has been replaced, of each key, and of each image.
     pub(crate) fn account(&mut self) -> Account {
         let of_slot = |state: &super::SlotState| {
             let entries = || state.entries.iter();
@@ -54,10 +51,12 @@ impl Writer {
             }
         };
         let slots = self.slots.iter().map(of_slot).collect();
-        let mut calls = std::collections::HashMap::<usize, usize>::new();
+        let mut calls = HashMap::<usize, usize>::new();
         for entry in self.slots.iter().flat_map(|state| &state.entries) {
             *calls.entry(entry.region).or_default() += entry.calls().count();
         }
+        let keys = self.keys.account(|index| self.branches.patched_of(index));
+        let branches = self.branches.by_region();
         let mut images = Vec::new();
         for (number, region) in self.images().regions.iter_mut().enumerate() {
             let file = (!region.name().is_empty()).then(|| region.name().to_owned());
@@ -66,13 +65,14 @@ impl Writer {
             images.push(ImageReport {
                 file,
                 calls: calls.get(&number).copied().unwrap_or_default(),
+                branches: branches.get(&number).copied().unwrap_or_default(),
                 bytes_remapped: opened.bytes_remapped(),
                 trampolines: opened.trampolines(),
                 code_bytes_mapped: heap.bytes_mapped,
                 code_bytes_used: heap.bytes_used,
             });
         }
-        Account { slots, images, refused: self.refused().map(str::to_owned) }
+        Account { slots, keys, images, refused: self.refused().map(str::to_owned) }
     }
 
     /// Everything emitted, as this bookkeeping has it.
@@ -116,6 +116,7 @@ impl Writer {
                 }
             }
         }
+        emitted.extend(self.branches.emitted(&self.keys));
         for opened in self.images().regions.iter_mut().filter_map(|region| region.opened()) {
             opened.for_each_trampoline(&mut |target, block| {
                 let (address, length) = (block.exec().get(), block.len());
@@ -126,7 +127,20 @@ impl Writer {
     }
 }
 
-/// For tests: everything emitted for slots that have been replaced, as the runtime believes it to be.
+/// Counts, as statistics have them.
+fn by_why(kept: &HashMap<Kept, usize>) -> stats::Kept {
+    let of = |why| kept.get(&why).copied().unwrap_or_default();
+    stats::Kept {
+        no_call: of(Kept::NoCall),
+        crosses: of(Kept::Crosses),
+        page: of(Kept::Page),
+        changed: of(Kept::Changed),
+        unwanted: of(Kept::Unwanted),
+        no_barrier: of(Kept::NoBarrier),
+    }
+}
+
+/// For tests: everything emitted for slots that have been replaced, and the branches of keys, as the runtime believes it to be.
 ///
 /// # Errors
 ///

@@ -1,0 +1,8 @@
+//! The default is a constant of the right type.
+#![allow(dead_code)]
+#![forbid(unsafe_code)]
+
+#[hotcall::key]
+static TRACING: bool = 1;
+
+fn main() {}

@@ -43,7 +43,8 @@ const ROUNDS: usize = 9;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { seconds, on, turns } = Arguments::parse();
-    if !(1..=COUNT).contains(&on) || !(seconds > 0.0 && seconds < 1e6) {
+    let is_time = seconds > 0.0 && seconds < 1e6;
+    if !(1..=COUNT).contains(&on) || !is_time {
         return Err(format!("between 1 and {COUNT} points can be on at a time, and time is above 0").into());
     }
     let record: Record = core::array::from_fn(|number| (number * 7 + number / 13) as u8);

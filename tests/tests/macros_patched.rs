@@ -245,3 +245,38 @@ fn a_million_at_once() {
     drop(handles);
     assert_eq!(Arc::strong_count(&alive), 1);
 }
+
+/// A remote swaps meanwhile: who has bound the handle goes on with what it was, which is freed when the guard is gone.
+#[test]
+fn a_bound_handle_keeps_what_it_shows() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[dispatch]
+    trait Counts: Send {
+        fn count(&mut self) -> u64;
+    }
+    struct From(u64, Arc<AtomicUsize>);
+    impl Counts for From {
+        fn count(&mut self) -> u64 {
+            self.0 += 1;
+            self.0
+        }
+    }
+    impl Drop for From {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let mut handle: Patched<dyn Counts> = Patched::new(From(0, Arc::clone(&dropped)));
+    let remote = handle.remote();
+    let guard = hotcall::pin();
+    let mut bound = handle.bind(&guard);
+    assert_eq!(bound.count(), 1);
+    drop(remote.replace(From(100, Arc::clone(&dropped))).unwrap());
+    assert_eq!((bound.count(), dropped.load(Ordering::SeqCst)), (2, 0));
+    drop(guard);
+    assert_eq!(handle.count(), 101);
+    hotcall_tests::eventually("what was swapped out is freed", || dropped.load(Ordering::SeqCst) == 1);
+}

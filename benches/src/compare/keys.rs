@@ -14,8 +14,11 @@ use super::cpu_time::CpuTime;
 use super::figure::Figure;
 use super::measure::summarise;
 
+/// How a tree is asked.
+type Asks = fn(&Tree) -> fn(u64) -> u64;
+
 /// Who is asked, by name; the last is nobody.
-const KINDS: [(&str, fn(&Tree) -> fn(u64) -> u64); 5] = [
+const KINDS: [(&str, Asks); 5] = [
     ("key", |tree| tree.ask_keys),
     ("atomic", |tree| tree.ask_atomics),
     ("static_keys", |tree| tree.ask_static_keys),

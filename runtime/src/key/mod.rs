@@ -20,7 +20,9 @@ use ::core::marker::PhantomData;
 pub use self::core::KeyCore;
 pub use control::{KeyControl, OpenKey, Switch};
 pub use guard::KeyGuard;
-pub(crate) use wants::{KeyChange, KeyPlan, Keys, Want};
+#[cfg(patched)]
+pub(crate) use wants::KeyPlan;
+pub(crate) use wants::{KeyChange, Keys, Want};
 
 use crate::error::Error;
 use crate::slot::Identity;

@@ -209,6 +209,7 @@ impl Keys {
     }
 
     /// Nothing has changed.
+    #[cfg(any(patched, test))]
     pub(crate) fn forget(&mut self, plan: &KeyPlan) {
         plan.stores.iter().for_each(|(index, _)| self.states[*index].planned = false);
         // The first of a key's comes last.

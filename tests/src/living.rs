@@ -1,6 +1,7 @@
 //! A plugin that is replaced while a test runs: its versions, its folder, and what its host tells.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -56,6 +57,29 @@ pub fn behaving(tmp: &str, behaviour: &str) -> Vec<u8> {
     bytes
 }
 
+/// Name of the package, and how long its version is.
+const PACKAGE: &[u8] = b"hotcall-probe-living\x05\0\0\0";
+
+/// Where the header of its export is. There are other records of that kind, of interfaces, which name no package.
+///
+/// # Panics
+///
+/// It has none.
+#[must_use]
+pub fn header(library: &[u8]) -> Range<usize> {
+    let records = (0..library.len() - 16).filter(|at| library[*at..].starts_with(b"\x7fhotcall"));
+    let range = |start: usize| {
+        let length = u32::from_le_bytes(library[start + 12..start + 16].try_into().expect("four bytes"));
+        start..start + length as usize
+    };
+    let is_the_exports = |range: &Range<usize>| {
+        library
+            .get(range.clone())
+            .is_some_and(|record| record.windows(PACKAGE.len()).any(|part| part == PACKAGE))
+    };
+    records.map(range).find(is_the_exports).expect("it has a header")
+}
+
 /// The same, of another version: one of five letters, as `1.0.0` is.
 ///
 /// # Panics
@@ -63,11 +87,9 @@ pub fn behaving(tmp: &str, behaviour: &str) -> Vec<u8> {
 /// As for [`behaving`].
 #[must_use]
 pub fn of_version(mut library: Vec<u8>, version: &str) -> Vec<u8> {
-    let start = position(&library, b"\x7fhotcall");
-    let length = u32::from_le_bytes(library[start + 12..start + 16].try_into().expect("four bytes")) as usize;
-    let record = &mut library[start..start + length];
-    let package = b"hotcall-probe-living\x05\0\0\0";
-    let at = position(record, package) + package.len();
+    let range = header(&library);
+    let record = &mut library[range];
+    let at = position(record, PACKAGE) + PACKAGE.len();
     record[at..at + 5].copy_from_slice(version.as_bytes());
     let fingerprint = hotcall::__private::plugin::fnv1a(&record[24..]);
     record[16..24].copy_from_slice(&fingerprint.to_le_bytes());

@@ -36,7 +36,7 @@ fn a_folder_is_listed_without_running_anything() {
     fs::create_dir(folder.join("libfolder.so")).unwrap();
     std::os::unix::fs::symlink("/nonexistent", folder.join("libgone.so")).unwrap();
     let mut other = behaving("of another compiler");
-    let header = other.windows(8).position(|window| window == b"\x7fhotcall").unwrap();
+    let header = living::header(&other).start;
     other[header + 8] = 9;
     write("libother.so", &other);
 
@@ -66,7 +66,7 @@ fn a_folder_is_listed_without_running_anything() {
 
     for (found, reason) in [
         (empty, "the file is empty"),
-        (a_folder, "it is not a regular file"),
+        (a_folder, "it is a directory"),
         (gone, "No such file"),
         (half, "it is not an ELF file of this machine"),
         (other, "header format 9"),

@@ -267,7 +267,7 @@ fn a_file_that_comes_later_is_installed() {
 fn what_fails_leaves_the_old_one_and_says_why() {
     let (folder, plugins, mut told, path, kept, who) = installed!("fails");
     let mut damaged = behaving("old");
-    let header = damaged.windows(8).position(|window| window == b"\x7fhotcall").unwrap();
+    let header = living::header(&damaged).start;
     damaged[header + 30] ^= 1;
     for (bytes, reason) in [
         (b"no plugin".to_vec(), "it is not an ELF file"),

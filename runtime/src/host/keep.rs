@@ -112,8 +112,8 @@ impl<'a, I: ?Sized + Interface> Keep<'a, I> {
         self
     }
 
-    /// Unloads each version when its last instance is gone: see
-    /// [`Library::unload_when_drained`](crate::Library::unload_when_drained).
+    /// Unloads each version when its last instance is gone, also where something of it can have been handed out: see
+    /// [`Library::unload_when_drained`](crate::Library::unload_when_drained). Where nothing can have been, that is the default.
     ///
     /// # Safety
     ///

@@ -584,7 +584,9 @@ impl Drop for Inner {
             }
             self.tell(unloaded);
         } else {
-            self.tell(Err("nobody has said that it may go".to_owned()));
+            self.tell(Err(
+                "something of it may have been handed out, and nobody has said that it may go".to_owned()
+            ));
         }
     }
 }

@@ -51,17 +51,19 @@ fn each_its_own() -> bool {
     child.wait().is_ok() && untouched && own && are(true, true)
 }
 
-/// A key that cannot be written to since a fork stays as it is, whole.
+/// A key that cannot be written to since a fork stays as it is, whole; also where its last holder is gone.
 fn refused() -> bool {
-    ONE.set(true).unwrap();
-    let child = fork(|| {
+    let held = ONE.hold().unwrap();
+    let child = fork(move || {
+        drop(held);
+        let late = are(true, true);
         let Err(error) = ONE.set(false) else { return false };
         let guard = TWO.hold().unwrap();
         drop(guard);
         let batch = hotcall::batch(|batch| {
             batch.set(&TWO, false).set(&ONE, false);
         });
-        matches!(error, hotcall::Error::Memory(_)) && batch.is_err() && are(true, true)
+        late && matches!(error, hotcall::Error::Memory(_)) && batch.is_err() && are(true, true)
     });
     child.wait().is_ok() && are(true, true)
 }

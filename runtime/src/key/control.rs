@@ -152,7 +152,7 @@ impl<D: KeyDefinition> Key<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Reentrant`] from inside `replace_with`; [`Error::Memory`] where a fork has shared the program's code, which
+    /// [`Error::Reentrant`] on a thread that is replacing just then (an allocator behind a slot); [`Error::Memory`] where a fork has shared the program's code, which
     /// could not be copied. The key is as it was.
     pub fn set(&'static self, on: bool) -> Result<(), Error>
     where

@@ -24,7 +24,7 @@ impl<D: KeyDefinition> KeyGuard<D> {
 }
 
 impl<D: KeyDefinition> Drop for KeyGuard<D> {
-    /// Where that cannot be done now (inside `replace_with`, or where a fork left no memory to write to), the key stays on until the
+    /// Where that cannot be done now (in a fork's handler, or where a fork left no memory to write to), the key stays on until the
     /// next change of any key or slot.
     fn drop(&mut self) {
         // Refused, it is done later: see `commit_here`.

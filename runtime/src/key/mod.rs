@@ -46,7 +46,7 @@ use crate::slot::commit::{self, Changes};
 ///
 /// # Errors
 ///
-/// [`Error::Reentrant`] from inside `replace_with`; [`Error::Memory`] where a slot has calls in a library that was loaded
+/// [`Error::Reentrant`] on a thread that is replacing just then (an allocator behind a slot); [`Error::Memory`] where a slot has calls in a library that was loaded
 /// since, and they could not be retargeted. Branches that cannot be patched are no error: [`report`](crate::report) counts them.
 pub fn prepare() -> Result<(), Error> {
     commit::commit(Changes::default()).map(|_| ()).map_err(|(error, _)| error)

@@ -64,6 +64,20 @@ struct State {
     planned: bool,
 }
 
+impl State {
+    fn is_overdue(&self) -> bool {
+        self.wanted.on() != self.on
+    }
+
+    /// Adds it to what is to be stored, once, where it is not as it is wanted.
+    fn plan_into(&mut self, index: usize, stores: &mut Vec<(usize, bool)>) {
+        if self.is_overdue() && !self.planned {
+            self.planned = true;
+            stores.push((index, self.wanted.on()));
+        }
+    }
+}
+
 /// What a commit is to do to keys.
 #[derive(Debug, Default)]
 pub(crate) struct KeyPlan {
@@ -161,20 +175,28 @@ impl Keys {
     /// From here on it is wanted as `changes` say. Which keys are to change for it, each once.
     pub(crate) fn plan(&mut self, changes: &[KeyChange]) -> KeyPlan {
         let mut plan = KeyPlan::default();
-        if has_late() {
-            self.count_late();
-        }
         for &KeyChange { key, want } in changes {
             let index = self.register(key);
             let state = &mut self.states[index];
             plan.before.push((index, state.wanted));
             state.wanted = state.wanted.after(want);
         }
-        for index in plan.before.iter().map(|(index, _)| *index).chain(self.overdue.iter().copied()) {
-            let state = &mut self.states[index];
-            if state.wanted.on() != state.on && !state.planned {
-                state.planned = true;
-                plan.stores.push((index, state.wanted.on()));
+        for &(index, _) in &plan.before {
+            self.states[index].plan_into(index, &mut plan.stores);
+        }
+        plan
+    }
+
+    /// Which keys are to change because holders' ends were refused before. A commit by itself: nothing else depends on it.
+    pub(crate) fn plan_overdue(&mut self) -> KeyPlan {
+        let mut plan = KeyPlan::default();
+        if has_late() {
+            self.count_late();
+        }
+        if !self.overdue.is_empty() {
+            self.overdue.retain(|index| self.states[*index].is_overdue());
+            for &index in &self.overdue {
+                self.states[index].plan_into(index, &mut plan.stores);
             }
         }
         plan
@@ -205,7 +227,6 @@ impl Keys {
             state.planned = false;
             state.on = on;
         }
-        self.overdue.clear();
     }
 
     /// Nothing has changed.

@@ -157,6 +157,9 @@ impl Writer {
 
     /// All changes. None is ever refused.
     pub(crate) fn commit(&mut self, Changes { slots, keys }: Changes) -> Outcome {
+        let overdue = self.keys.plan_overdue();
+        overdue.stores.iter().for_each(|&(index, on)| self.keys.store(index, on));
+        self.keys.confirm(&overdue);
         let plan = self.keys.plan(&keys);
         plan.stores.iter().for_each(|&(index, on)| self.keys.store(index, on));
         self.keys.confirm(&plan);

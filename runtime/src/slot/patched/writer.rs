@@ -245,6 +245,7 @@ impl Writer {
     }
 
     fn plan_all(&mut self, changes: &Changes, plan: &mut Plan) -> Result<(), Error> {
+        self.turn_overdue();
         plan.keys = self.keys.plan(&changes.keys);
         self.check_turns(&plan.keys)?;
         plan.barrier |= !plan.keys.stores.is_empty();

@@ -143,6 +143,21 @@ impl Writer {
         }
     }
 
+    /// Turns keys whose holders' ends were refused before, where the system lets it now.
+    pub(super) fn turn_overdue(&mut self) {
+        let plan = self.keys.plan_overdue();
+        if plan.stores.is_empty() {
+            return;
+        }
+        let mut none = (Vec::new(), Vec::new());
+        if self.check_turns(&plan).is_ok() && self.store(&mut none.0, &plan, &mut none.1).is_ok() {
+            section::heavy_barrier();
+            self.keys.confirm(&plan);
+        } else {
+            self.keys.forget(&plan);
+        }
+    }
+
     /// Whether keys may be turned as planned: invariant 3.
     pub(super) fn check_turns(&self, plan: &KeyPlan) -> Result<(), Error> {
         let is_patched = |(index, _): &(usize, bool)| self.branches.patched_of(*index) != 0;

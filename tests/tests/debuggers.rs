@@ -13,6 +13,14 @@ const COUNT: &str = "hotcall_probe_good::{impl#1}::count";
 
 /// What a debugger wrote. Nothing where it is not there, or may not trace, or knows no names of functions.
 fn debugged(mut debugger: Command, arguments: &[String]) -> Option<String> {
+    // The standard library has names in any case, so that gdb does not say it.
+    let is_off = |variable| {
+        std::env::var(variable).is_ok_and(|level| ["0", "false", "none"].contains(&level.as_str()))
+    };
+    if is_off("CARGO_PROFILE_DEV_DEBUG") || is_off("CARGO_PROFILE_TEST_DEBUG") {
+        println!("left out: the program is compiled without names for debuggers");
+        return None;
+    }
     let plugin = hotcall_examples::plugins::build(&["hotcall-probe-good"]).unwrap().swap_remove(0);
     debugger.args(arguments).env("HOTCALL_PLUGIN", plugin);
     let Ok(output) = debugger.output() else {

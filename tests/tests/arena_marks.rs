@@ -110,8 +110,13 @@ fn a_mark_is_for_the_code_of_its_assembler_alone() {
     while arena.stats().bytes_waiting != 0 || arena.stats().blocks != 0 {
         std::thread::yield_now();
     }
-    let reservations: Vec<_> = (0..64).map(|_| arena.reserve(64).unwrap()).collect();
-    let again = reservations.into_iter().find(|one| one.address() == address).expect("memory is used again");
+    let mut again = None;
+    hotcall_tests::eventually("memory is used again", || {
+        let reservations: Vec<_> = (0..64).map(|_| arena.reserve(64).unwrap()).collect();
+        again = reservations.into_iter().find(|one| one.address() == address);
+        again.is_some()
+    });
+    let again = again.unwrap();
     let (ops, own) = jump::<Boxed>(&again, unbox);
     let code = commit(again, ops).unwrap();
     assert!(is_foreign(code.site(marked)));

@@ -12,7 +12,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::fork;
-use super::loaded::{segment, walk};
+use super::loaded::{copy_of_segment, segment, walk};
 use crate::key::KeyCore;
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
@@ -283,11 +283,10 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
     let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let base = info.dlpi_addr as usize;
     for header in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
-        let start = base.wrapping_add(header.p_vaddr as usize);
         // SAFETY: a note segment is part of a loaded segment: readable, `p_memsz` bytes long, there as long as
         // its image is.
-        let notes = unsafe { segment(base, header) };
-        for (at, description) in notes_of_ours(notes) {
+        let (start, notes) = unsafe { copy_of_segment(base, header) };
+        for (at, description) in notes_of_ours(&notes) {
             let Some(Tables { calls, slots, branches, keys }) = tables_at(start + at, description) else {
                 continue;
             };

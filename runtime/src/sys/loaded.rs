@@ -32,6 +32,33 @@ pub(super) unsafe fn segment(base: usize, header: &Phdr) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(start as *const u8, header.p_memsz as usize) }
 }
 
+/// A copy of the bytes of a segment, and where that is.
+///
+/// Not by the compiler's own loads: between the statics that a segment is made of, a sanitizer's padding would be reported.
+///
+/// # Safety
+///
+/// It is loaded and readable, and its image stays loaded meanwhile.
+pub(super) unsafe fn copy_of_segment(base: usize, header: &Phdr) -> (usize, Vec<u8>) {
+    let (start, length) = (base.wrapping_add(header.p_vaddr as usize), header.p_memsz as usize);
+    let mut bytes = vec![0_u8; length];
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the caller's promise: so many bytes can be read there, and as many written to `bytes`. The direction flag is clear.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") length => _, inout("rsi") start => _, inout("rdi") bytes.as_mut_ptr() => _,
+            options(nostack, preserves_flags)
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: as above.
+    unsafe {
+        core::ptr::copy_nonoverlapping(start as *const u8, bytes.as_mut_ptr(), length);
+    }
+    (start, bytes)
+}
+
 #[cfg(target_pointer_width = "32")]
 use libc::Elf32_Phdr as Phdr;
 #[cfg(target_pointer_width = "64")]
@@ -58,18 +85,17 @@ pub(crate) fn notes() -> Vec<Notes> {
         let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
         for header in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
             // SAFETY: a segment of notes is part of a loaded one that can be read; the image stays while it is listed.
-            let bytes = unsafe { segment(info.dlpi_addr as usize, header) };
+            let (start, bytes) = unsafe { copy_of_segment(info.dlpi_addr as usize, header) };
             let name = if info.dlpi_name.is_null() {
                 &[]
             } else {
                 // SAFETY: the dynamic linker gives a C string.
                 unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes()
             };
-            let start = bytes.as_ptr().addr();
             found.push(Notes {
                 file: PathBuf::from(OsStr::from_bytes(name)),
                 addresses: start..start + bytes.len(),
-                bytes: bytes.to_vec(),
+                bytes,
             });
         }
         true

@@ -26,6 +26,7 @@ pub(super) fn walk(visit: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
 /// # Safety
 ///
 /// It is loaded and readable, and its image stays loaded while the bytes are used.
+#[cfg(patched)]
 pub(super) unsafe fn segment(base: usize, header: &Phdr) -> &'static [u8] {
     let start = base.wrapping_add(header.p_vaddr as usize);
     // SAFETY: the caller's promise.

@@ -205,6 +205,8 @@ fn what_is_retired_is_dropped_to_its_end() {
     // By the runtime, whose thread goes on.
     for _ in 0..3 {
         rack.push(counter.armed()).unwrap();
+        // It drains after it was dropped.
+        let _guard = hotcall::pin();
         drop(rack.remove(0).unwrap());
     }
     eventually("the runtime has dropped them", || counter.0.load(Ordering::SeqCst) == 3);
@@ -247,7 +249,9 @@ fn batches_are_dropped_to_their_end() {
     let build = |batch: &mut hotcall::Batch| {
         batch.replace(&LEFT, counter.armed()).replace(&RIGHT, counter.armed()).replace(&LEFT, counter.dud());
     };
+    let guard = hotcall::pin();
     drop(hotcall::batch(build).unwrap());
+    drop(guard);
     let retired = hotcall::batch(|batch| {
         batch.replace(&LEFT, Gain(1.0)).replace(&RIGHT, Gain(1.0));
     });

@@ -16,7 +16,7 @@ use crate::sys::loaded::Notes;
 /// The owner of the notes.
 const OWNER: [u8; 8] = *b"hotcall\0";
 /// The type of those that hold a record.
-pub(crate) const TYPE_RECORD: u32 = 3;
+pub(crate) const TYPE_RECORD: u32 = 5;
 /// The type of those that name a slot.
 pub(crate) const TYPE_SLOT: u32 = 4;
 /// What every name of a section with such notes begins with: compilers take it for a section of notes.

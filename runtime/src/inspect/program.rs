@@ -49,7 +49,7 @@ pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Program, PluginError> {
         }
         let notes =
             section.data().map_err(|error| refused(path, format!("its notes are damaged: {error}")))?;
-        for record in note::descriptions(notes, note::TYPE_RECORD) {
+        for record in note::records(notes) {
             let Some(record) = header::records(record).next().and_then(Result::ok) else {
                 return Err(refused(path, "a note of what it was built with is damaged"));
             };

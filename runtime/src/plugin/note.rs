@@ -1,46 +1,23 @@
 //! What a program or a library says of itself in ELF notes: the build of its hotcall, each interface that it knows, each slot.
 //!
-//! | type | description | read by |
+//! | kind | description | read by |
 //! |---|---|---|
-//! | 3 | a record, as `header` has it, without an export: what this hotcall was built with, and each interface without parameters | tools (`hotcall inspect --host`): what a library is compared with is otherwise a constant of the program |
-//! | 4 | a slot: what tells its declaration from others, and its name | [`Library::open`](super::Library::open), where slots cannot be linked |
+//! | `Record` | a record, as `header` has it, without an export: what this hotcall was built with, and each interface without parameters | tools (`hotcall inspect --host`): what a library is compared with is otherwise a constant of the program |
+//! | `Slot` | a slot: what tells its declaration from others, and its name | [`Library::open`](super::Library::open), where slots cannot be linked |
 //!
-//! Notes, because linkers keep them where nothing names them, and `strip` does as well. Their owner is `hotcall`, as that of the
-//! tables of calls (`sys::image`).
+//! What notes are, `sys::note` says.
 #![allow(unsafe_code)]
 
 use super::header::{OF_THIS_BUILD, Record, fnv1a};
 #[cfg(target_os = "linux")]
 use crate::sys::loaded::Notes;
+#[cfg(target_os = "linux")]
+use crate::sys::note::descriptions;
+use crate::sys::note::{Head, Kind};
 
-/// The owner of the notes.
-const OWNER: [u8; 8] = *b"hotcall\0";
-/// The type of those that hold a record.
-pub(crate) const TYPE_RECORD: u32 = 5;
-/// The type of those that name a slot.
-pub(crate) const TYPE_SLOT: u32 = 4;
 /// What every name of a section with such notes begins with: compilers take it for a section of notes.
 #[cfg(target_os = "linux")]
 pub(crate) const SECTIONS: &str = ".note.hotcall";
-
-/// What a note begins with.
-#[repr(C, align(4))]
-#[derive(Debug)]
-struct Head {
-    owner_length: u32,
-    length: u32,
-    kind: u32,
-    owner: [u8; 8],
-}
-
-const HEAD: usize = size_of::<Head>();
-
-impl Head {
-    const fn new(kind: u32, length: usize) -> Self {
-        assert!(length <= u32::MAX as usize, "the description is too long");
-        Self { owner_length: OWNER.len() as u32, length: length as u32, kind, owner: OWNER }
-    }
-}
 
 /// A note with a record of `N` bytes.
 #[repr(C)]
@@ -54,7 +31,7 @@ impl<const N: usize> Note<N> {
     /// The note of `record`, whose length is `N`.
     #[must_use]
     pub const fn new(record: &Record) -> Self {
-        Self { head: Head::new(TYPE_RECORD, N), record: record.encode() }
+        Self { head: Head::new(Kind::Record, N), record: record.encode() }
     }
 }
 
@@ -90,7 +67,7 @@ impl<const N: usize> SlotNote<N> {
         let mut bytes = [0; N];
         bytes.copy_from_slice(name.as_bytes());
         let key = if exclusive { 0 } else { key | 1 };
-        Self { head: Head::new(TYPE_SLOT, 8 + N), key: key.to_le_bytes(), name: bytes }
+        Self { head: Head::new(Kind::Slot, 8 + N), key: key.to_le_bytes(), name: bytes }
     }
 }
 
@@ -110,24 +87,16 @@ pub(crate) struct Slot {
     pub(crate) name: String,
 }
 
-/// The descriptions of the notes of a type that hotcall wrote, wherever they begin: see `sys::image` for why nothing is walked.
-#[cfg(target_os = "linux")]
-pub(crate) fn descriptions(notes: &[u8], kind: u32) -> impl Iterator<Item = &[u8]> {
-    (0..notes.len()).step_by(4).filter_map(move |at| {
-        let head = notes.get(at..at + HEAD)?;
-        let word = |at: usize| head[at..at + 4].try_into().ok().map(u32::from_ne_bytes);
-        if word(0) != Some(OWNER.len() as u32) || word(8) != Some(kind) || !head.ends_with(&OWNER) {
-            return None;
-        }
-        let start = at + HEAD;
-        notes.get(start..start.checked_add(word(4)? as usize)?)
-    })
+/// The records that notes hold.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) fn records(notes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    descriptions(notes, Kind::Record).map(|(_, record)| record)
 }
 
 /// The slots that notes name, but for those that are nobody else's.
 #[cfg(target_os = "linux")]
 pub(crate) fn slots(notes: &[u8]) -> impl Iterator<Item = Slot> {
-    let slots = descriptions(notes, TYPE_SLOT).filter_map(|description| {
+    let slots = descriptions(notes, Kind::Slot).filter_map(|(_, description)| {
         let (key, name) = description.split_first_chunk()?;
         let name = core::str::from_utf8(name).ok().filter(|name| !name.contains(char::is_control))?;
         Some(Slot { key: u64::from_le_bytes(*key), name: name.to_owned() })

@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::fork;
 use super::loaded::{copy_of_segment, segment, walk};
+use super::note::{Kind, descriptions};
 use crate::key::KeyCore;
 use crate::quiesce::linked::{OWN, Runtime};
 use crate::slot::backend::SlotCore;
@@ -129,8 +130,6 @@ pub extern "C" fn runtime_anchor() -> &'static Runtime {
     &OWN
 }
 
-const OWNER: &[u8] = b"hotcall\0";
-const TYPE_TABLES: u32 = 3;
 /// Eight distances.
 const DESCRIPTION_LEN: usize = 64;
 
@@ -314,32 +313,9 @@ fn images_of(info: &libc::dl_phdr_info, found: &mut Vec<Image>) {
     }
 }
 
-/// What the notes that hotcall wrote begin with: the lengths of name and description, the type, the name.
-const NOTE: [u8; 20] = {
-    let mut note = [0; 20];
-    let fields = [OWNER.len() as u32, DESCRIPTION_LEN as u32, TYPE_TABLES];
-    let mut at = 0;
-    while at < 12 {
-        note[at] = fields[at / 4].to_ne_bytes()[at % 4];
-        at += 1;
-    }
-    while at < note.len() {
-        note[at] = OWNER[at - 12];
-        at += 1;
-    }
-    note
-};
-
-/// The notes of a segment that hotcall wrote: where each description starts, and its bytes.
-///
-/// Notes are padded to 4 bytes or to 8, which their section's alignment says. A segment has one alignment, and linkers
-/// differ in what they put into it: mold writes notes of 4 into segments of 8, and others may do the reverse. So the bytes
-/// between two notes cannot be told from the segment, and nothing is walked: every note begins at a multiple of 4, and ours
-/// begin with twenty bytes that others do not have. The description follows at once, as the assembler wrote it.
+/// The notes of a segment that lead to tables: where each description starts, and its bytes.
 fn notes_of_ours(notes: &[u8]) -> Vec<(usize, [u8; DESCRIPTION_LEN])> {
-    let starts = (0..notes.len()).step_by(4);
-    let ours = starts.filter(|&at| notes[at..].starts_with(&NOTE)).map(|at| at + NOTE.len());
-    ours.filter_map(|at| Some((at, notes.get(at..at + DESCRIPTION_LEN)?.try_into().ok()?))).collect()
+    descriptions(notes, Kind::Tables).filter_map(|(at, bytes)| Some((at, bytes.try_into().ok()?))).collect()
 }
 
 /// What a description leads to.
@@ -382,7 +358,9 @@ unsafe fn table_at<R>(address: usize, distances: &[u8]) -> Option<&'static [R]> 
 
 #[cfg(test)]
 mod tests {
-    use super::{DESCRIPTION_LEN, TYPE_TABLES, notes_of_ours};
+    use super::{DESCRIPTION_LEN, Kind, notes_of_ours};
+
+    const TYPE_TABLES: u32 = Kind::Tables as u32;
 
     /// A segment, written note by note as a linker does: each padded to the alignment of the section it comes from.
     #[derive(Default)]

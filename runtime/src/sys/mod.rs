@@ -18,6 +18,7 @@ pub(crate) mod loaded;
 pub(crate) mod memory;
 #[cfg(patched)]
 pub(crate) mod near;
+pub(crate) mod note;
 #[cfg(target_os = "linux")]
 pub(crate) mod pages;
 #[cfg(patched)]

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use crate::gated;
 use crate::installed::{FREED, RETIRED};
-use crate::quiesce::{self, reclaimer};
+use crate::quiesce::{self, held, reclaimer};
 
 /// How long the end of a program is put off for what was replaced.
 pub(crate) const AT_EXIT: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ pub fn drain(timeout: Duration) -> Result<(), DrainError> {
     let deadline = Instant::now().checked_add(timeout);
     // Acquire, partner of the Release above: what the destructors did is seen.
     let is_done = || done.load(Ordering::Acquire);
-    if reclaimer::wait_until(is_done, deadline) && reclaimer::wait_for_leases(deadline) {
+    if reclaimer::wait_until(is_done, deadline) && held::wait_for_leases(deadline) {
         Ok(())
     } else {
         Err(DrainError::TimedOut { left: left() })

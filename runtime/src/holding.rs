@@ -5,7 +5,7 @@ use core::panic::Location;
 use std::time::Duration;
 
 use crate::installed::Installed;
-use crate::quiesce::{self, reclaimer};
+use crate::quiesce::{self, held, reclaimer};
 
 /// Somebody for whom what was replaced cannot be freed yet: see [`Report::holding`](crate::Report::holding).
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ pub(crate) fn holding() -> Vec<Holding> {
             since,
         }));
     }
-    reclaimer::for_each_held(|installed: &Installed, since| {
+    held::for_each_held(|installed: &Installed, since| {
         let by = Holder::Leases {
             // A copy: the type's library may go.
             type_name: installed.table().type_name().to_owned(),

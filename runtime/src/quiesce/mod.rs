@@ -2,10 +2,12 @@
 //!
 //! [`record`] holds the algorithm of sections and grace periods, and its argument; [`registry`] gives records to threads;
 //! [`section`] is what a call runs in; [`guard`] hoists the protection out of a loop; [`reclaimer`]
-//! runs the grace periods, or who [stands in](stand_in) for it; [`quiet`] waits while calls wait. Where there are no records, off Linux,
+//! runs the grace periods, or who has [claimed](claim) that or [stands in](stand_in) for it; [`held`] is what leases keep; [`quiet`] waits while calls wait. Where there are no records, off Linux,
 //! `crossbeam-epoch` stands in for the first two.
 
+mod claim;
 pub(crate) mod guard;
+pub(crate) mod held;
 #[cfg(patched)]
 pub(crate) mod linked;
 #[cfg(all(asymmetric, target_os = "linux"))]
@@ -23,8 +25,8 @@ pub(crate) mod section;
 
 pub(crate) mod stand_in;
 
+pub use claim::{AlreadyReclaimed, Reclaimer};
 pub use guard::{Guard, pin};
-pub use reclaimer::{AlreadyReclaimed, Reclaimer};
 pub use section::{Section, force_pinned_sections, sections};
 
 /// How plain calls and guards of a thread are protected.

@@ -11,8 +11,7 @@
 //! What is deferred is run behind the gate of [`crate::gated`], so that a fork finds it in the queue or done. The user's
 //! instances are dropped outside, in the order in which they were replaced.
 //!
-//! What is leased when its grace period has ended is *held*: listed, so that [`crate::report()`] can name it, until the last
-//! lease lets it go.
+//! What is leased when its grace period has ended is held: see [`super::held`].
 //!
 //! The allocator may itself be behind a slot, and replace what it finds there from inside an allocation. So nothing is allocated
 //! or freed, and no thread is started, while the queue's lock is held: what is added to it is made before, what is
@@ -20,7 +19,7 @@
 
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::Waker;
 use std::collections::LinkedList;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::lock::{Condvar, Mutex, MutexGuard, lock, wait};
 
+use super::held::{Held, hold};
 use super::{section, stand_in};
 use crate::gated;
 use crate::installed::{Installed, drop_drained};
@@ -67,23 +67,22 @@ pub(super) struct Queue {
     /// Past their grace period, and nothing leads to them: to be drained in this order.
     past: LinkedList<std::vec::IntoIter<Arc<Installed>>>,
     /// Past their grace period, and leased.
-    held: LinkedList<Held>,
+    pub(super) held: LinkedList<Held>,
     /// How many were held so far.
-    held_so_far: u64,
+    pub(super) held_so_far: u64,
     /// Since when the grace period that is under way lasts.
     waiting_since: Option<Instant>,
     /// Somebody waits: do not gather.
     urgent: bool,
     pub(super) running: bool,
-    /// The last attempt to start the reclaimer failed; and not before when there is to be another.
-    pub(super) refused: bool,
+    /// Not before this there is to be another attempt to start the reclaimer.
     retry: Option<Instant>,
     /// A thread does the reclaimer's work: see [`super::stand_in`].
     pub(super) stands_in: bool,
     /// The reclaimer waits for the first work.
     idle: bool,
     /// Threads in [`wait_until`].
-    waiters: usize,
+    pub(super) waiters: usize,
 }
 
 impl Queue {
@@ -93,12 +92,8 @@ impl Queue {
     }
 }
 
-/// An instance that leases hold back.
-pub(crate) struct Held {
-    pub(crate) installed: Arc<Installed>,
-    pub(crate) since: Instant,
-    number: u64,
-}
+/// Whether the last attempt to start the reclaimer failed.
+pub(super) static REFUSED: AtomicBool = AtomicBool::new(false);
 
 pub(super) static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     deferred: LinkedList::new(),
@@ -110,7 +105,6 @@ pub(super) static QUEUE: Mutex<Queue> = Mutex::new(Queue {
     waiting_since: None,
     urgent: false,
     running: false,
-    refused: false,
     retry: None,
     stands_in: false,
     idle: false,
@@ -118,7 +112,7 @@ pub(super) static QUEUE: Mutex<Queue> = Mutex::new(Queue {
 });
 static WORK: Condvar = Condvar::new();
 /// Threads in [`wait_until`] wait here, with the queue's lock.
-static DONE: Condvar = Condvar::new();
+pub(super) static DONE: Condvar = Condvar::new();
 static GRACE_PERIODS: AtomicU64 = AtomicU64::new(0);
 
 /// How many grace periods have ended.
@@ -161,13 +155,7 @@ pub(crate) fn wait_until(done: impl Fn() -> bool, deadline: Option<Instant>) -> 
     wait_until_queue(|_| done(), deadline)
 }
 
-/// Waits until what is held at the call has been let go. Whether it was before `deadline`.
-pub(crate) fn wait_for_leases(deadline: Option<Instant>) -> bool {
-    let so_far = lock(&QUEUE).held_so_far;
-    wait_until_queue(|queue| queue.held.iter().all(|held| held.number >= so_far), deadline)
-}
-
-fn wait_until_queue(done: impl Fn(&Queue) -> bool, deadline: Option<Instant>) -> bool {
+pub(super) fn wait_until_queue(done: impl Fn(&Queue) -> bool, deadline: Option<Instant>) -> bool {
     let mut queue = lock(&QUEUE);
     while !done(&queue) {
         let now = Instant::now();
@@ -232,7 +220,7 @@ fn hurry_here() -> Result<(), ()> {
 }
 
 /// Whether the caller is to start the reclaimer, once it has given the lock back: there is none, and nobody else will.
-fn is_to_be_started(queue: &mut Queue) -> bool {
+pub(super) fn is_to_be_started(queue: &mut Queue) -> bool {
     if queue.running || queue.stands_in || queue.retry.is_some_and(|retry| Instant::now() < retry) {
         return false;
     }
@@ -240,92 +228,8 @@ fn is_to_be_started(queue: &mut Queue) -> bool {
     true
 }
 
-/// The right to be the thread that waits for grace periods and drops what was replaced.
-///
-/// By itself hotcall starts a thread for that, `hotcall-reclaim`, at the first replacement. Whoever wants to choose its priority, its
-/// processors or its name claims the work before that, and gives it a thread of its own:
-///
-/// ```
-/// use hotcall::{Reclaimer, dispatch, slot};
-/// # #[dispatch] pub trait Effect: Send + Sync { fn process(&self, sample: f32) -> f32; }
-/// # struct Bypass; impl Effect for Bypass { fn process(&self, s: f32) -> f32 { s } }
-/// # struct Gain(f32); impl Effect for Gain { fn process(&self, s: f32) -> f32 { s * self.0 } }
-/// # #[slot] pub static EFFECT: dyn Effect = Bypass;
-///
-/// let reclaimer = Reclaimer::claim()?;
-/// std::thread::Builder::new().name("housekeeping".into()).spawn(|| reclaimer.run())?;
-/// EFFECT.replace(Gain(2.0))?.wait()?;           // its end, and destructors, are housekeeping's
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// The rest of a replacement is done by the thread that calls `replace`. One that must not do it sends the instance to one that
-/// may; see `docs/REALTIME.md`.
-///
-/// Dropped without having run, it leaves the work to hotcall again. A forked child has neither thread, and starts its own at
-/// need.
-#[derive(Debug)]
-pub struct Reclaimer {
-    /// Only [`claim`](Self::claim) makes one.
-    claimed: (),
-}
-
-/// What was replaced is another thread's already: a [`Reclaimer`] was claimed, or something was replaced before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AlreadyReclaimed;
-
-impl core::fmt::Display for AlreadyReclaimed {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(
-            "a thread waits for what was replaced already: claim that work before the first replacement, and once",
-        )
-    }
-}
-
-impl std::error::Error for AlreadyReclaimed {}
-
-impl Reclaimer {
-    /// Claims the work. Until [`run`](Self::run) is called, nothing that is replaced is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`AlreadyReclaimed`] where it has been claimed, or hotcall has started its own thread.
-    pub fn claim() -> Result<Self, AlreadyReclaimed> {
-        super::register_fork();
-        if is_to_be_started(&mut lock(&QUEUE)) { Ok(Self { claimed: () }) } else { Err(AlreadyReclaimed) }
-    }
-
-    /// Does the work on the calling thread, for as long as the process lives. Destructors of what was replaced run there; it may
-    /// not hold a guard, or be inside a call through a slot.
-    ///
-    /// # Panics
-    ///
-    /// It does: then it would wait for itself.
-    pub fn run(self) -> ! {
-        assert!(
-            !super::would_deadlock(),
-            "a thread that holds a guard, or is inside a call, would wait for itself"
-        );
-        core::mem::forget(self);
-        run()
-    }
-}
-
-impl Drop for Reclaimer {
-    fn drop(&mut self) {
-        let () = self.claimed;
-        let mut queue = lock(&QUEUE);
-        let wanted = !queue.deferred.is_empty() || queue.waiters != 0;
-        queue.running = wanted;
-        drop(queue);
-        if wanted {
-            report(start_reclaimer());
-        }
-    }
-}
-
 /// Why that failed.
-fn start_reclaimer() -> Option<std::io::Error> {
+pub(super) fn start_reclaimer() -> Option<std::io::Error> {
     // Before there is a thread that a child would not have.
     super::register_fork();
     // Not one of the standard library's: somebody may wait for it while a library is being loaded.
@@ -337,7 +241,8 @@ fn start_reclaimer() -> Option<std::io::Error> {
     #[cfg(not(target_os = "linux"))]
     let spawned = std::thread::Builder::new().name("hotcall-reclaim".into()).spawn(|| run()).map(drop);
     let mut queue = lock(&QUEUE);
-    queue.refused = spawned.is_err();
+    // Relaxed: a hint, for `stand_in`.
+    REFUSED.store(spawned.is_err(), Ordering::Relaxed);
     queue.running = spawned.is_ok();
     queue.retry = spawned.is_err().then(|| Instant::now() + RETRY);
     drop(queue);
@@ -350,13 +255,14 @@ fn start_reclaimer() -> Option<std::io::Error> {
 
 /// Without the queue's lock: a subscriber may itself be behind a slot. Nothing is lost: what is deferred stays in the
 /// queue, and others do it. It is said once.
-fn report(failed: Option<std::io::Error>) {
+pub(super) fn report(failed: Option<std::io::Error>) {
     static SAID: Once = Once::new();
     if let Some(error) = failed {
         SAID.call_once(|| {
             tracing::warn!(
                 target: "hotcall", %error,
-                "the thread that frees what was replaced could not be started (ulimit -u, the pids of the cgroup): who waits or                  replaces frees it meanwhile; starting is tried again"
+                "the thread that frees what was replaced could not be started (ulimit -u, the pids of the cgroup): who waits or \
+                 replaces frees it meanwhile; starting is tried again"
             );
         });
     }
@@ -372,7 +278,7 @@ pub(crate) fn is_current() -> bool {
     CURRENT.get()
 }
 
-fn run() -> ! {
+pub(super) fn run() -> ! {
     CURRENT.set(true);
     while drain_next() {}
     loop {
@@ -426,78 +332,12 @@ pub(super) fn run_next() -> bool {
     true
 }
 
-/// Whether there are leases of it: then the last of them lets it go, and until then it is listed.
-fn hold(one: &Arc<Installed>) -> bool {
-    if one.leases() == 0 || sabotage::is(Sabotage::LeasesHoldNothing) {
-        return false;
-    }
-    let held = Held { installed: Arc::clone(one), since: Instant::now(), number: 0 };
-    let mut held = LinkedList::from([held]);
-    {
-        let mut queue = lock(&QUEUE);
-        held.iter_mut().for_each(|held| held.number = queue.held_so_far);
-        queue.held_so_far += 1;
-        queue.held.append(&mut held);
-    }
-    if one.settle_leases(let_go) {
-        return true;
-    }
-    // The last of them went meanwhile.
-    drop(unlist(Arc::as_ptr(one)));
-    false
-}
-
-/// Takes one out of the list of those that are held. To be dropped without the queue's lock.
-fn unlist(one: *const Installed) -> LinkedList<Held> {
-    let mut queue = lock(&QUEUE);
-    let is_it = |held: &Held| core::ptr::eq(Arc::as_ptr(&held.installed), one);
-    let Some(at) = queue.held.iter().position(is_it) else { return LinkedList::new() };
-    let mut found = queue.held.split_off(at);
-    let mut rest = found.split_off(1);
-    queue.held.append(&mut rest);
-    found
-}
-
-/// The last lease of what is held was given back: it is dropped here, where nobody will ask for it.
-fn let_go(one: *const Installed) {
-    let (mut instance, mut waker) = (None, None);
-    {
-        let _no_fork = gated::pass();
-        for held in unlist(one) {
-            (instance, waker) = held.installed.drain();
-        }
-        if lock(&QUEUE).waiters != 0 {
-            DONE.notify_all();
-        }
-    }
-    // The user's code, which finds nothing locked.
-    waker.into_iter().for_each(wake);
-    instance.into_iter().for_each(drop_drained);
-}
-
 /// Tells somebody that what he waits for has drained. It is the user's code: its panic goes no further.
-fn wake(waker: Waker) {
+pub(super) fn wake(waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         tracing::error!(target: "hotcall", "a waker panicked");
         core::mem::forget(payload);
     }
-}
-
-/// What is held, for a report: how long each is.
-pub(crate) fn for_each_held(mut visit: impl FnMut(&Installed, Duration)) {
-    // What is visited is copied before: the visitor allocates.
-    let mut held: Vec<(Arc<Installed>, Instant)> = Vec::new();
-    loop {
-        let queue = lock(&QUEUE);
-        if held.capacity() >= queue.held.len() {
-            held.extend(queue.held.iter().map(|held| (Arc::clone(&held.installed), held.since)));
-            break;
-        }
-        let wanted = queue.held.len() + 4;
-        drop(queue);
-        held.reserve(wanted);
-    }
-    held.iter().for_each(|(installed, since)| visit(installed, since.elapsed()));
 }
 
 /// How long the grace period that is under way has lasted, and how many are waiting for its end.

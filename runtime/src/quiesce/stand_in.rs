@@ -14,10 +14,11 @@
 //!
 //! Readers of linked libraries are waited for without a limit: they cannot be asked otherwise.
 
+use core::sync::atomic::Ordering;
 use std::collections::LinkedList;
 use std::time::Instant;
 
-use super::reclaimer::{CURRENT, QUEUE, drain_next, pause_until, run_next, wait_for_grace_period};
+use super::reclaimer::{CURRENT, QUEUE, REFUSED, drain_next, pause_until, run_next, wait_for_grace_period};
 use crate::gated;
 use crate::lock::lock;
 use crate::sabotage::{self, Sabotage};
@@ -45,8 +46,12 @@ pub(super) fn wait(deadline: Option<Instant>) -> bool {
 
 /// Whether the last attempt to start the reclaimer failed, and something is deferred.
 fn is_wanted() -> bool {
+    // Relaxed: a hint. Every replacement asks.
+    if !REFUSED.load(Ordering::Relaxed) {
+        return false;
+    }
     let queue = lock(&QUEUE);
-    queue.refused && !queue.running && !queue.is_empty()
+    !queue.running && !queue.is_empty()
 }
 
 /// One grace period, for as long as `go_on` says so between looks at the readers.

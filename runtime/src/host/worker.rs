@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 
 use super::event::{Event, Fallback, What};
 use super::folder::{self, Look, Source};
-use super::gate::Closed;
-use super::keep::{Command, HandOver, Status, Wish};
+use super::keep::{Command, Status, Wish};
 use super::owner::Owner;
-use super::supervise::{Alarm, Installation, OnPanic, Supervised};
+use super::supervise::{Alarm, Installation, Supervised};
 use super::{PluginsError, version, whole};
 use crate::error::Error;
 use crate::lock::{Mutex, lock};
 use crate::plugin::Library;
+
+mod panics;
+mod state;
 
 /// For how long a file has to be left alone before it is looked at, where nobody says otherwise.
 const QUIET: Duration = Duration::from_millis(50);
@@ -484,201 +486,6 @@ impl Worker {
         self.emit(id, path, generation, What::Swapped);
         Ok(())
     }
-
-    /// Installs `new` with the state of `old`. Whether the state is still to come.
-    fn hand_over(
-        &mut self,
-        id: usize,
-        path: &Path,
-        how: HandOver,
-        old: &Installation,
-        new: &Installation,
-    ) -> Result<bool, String> {
-        let Some(plugin) = self.plugins.get(&id) else { return Ok(false) };
-        let (supervised, stand_in) = (Arc::clone(&plugin.supervised), plugin.wish.stand_in);
-        let bytes = match how {
-            HandOver::Merged => {
-                supervised.install(new.clone()).map_err(|error| error.to_string())?;
-                return Ok(true);
-            }
-            HandOver::Running => {
-                let bytes = pass_state(&old.owner, &new.owner)?;
-                supervised.install(new.clone()).map_err(|error| error.to_string())?;
-                bytes
-            }
-            HandOver::Queued { patience } => {
-                let Some(stand_in) = stand_in else { return Ok(false) };
-                let closed = Closed::new(Arc::clone(&old.owner));
-                let waits =
-                    supervised.stand_in(stand_in(closed.gate())).map_err(|error| error.to_string())?;
-                let deadline = Instant::now().checked_add(patience);
-                drop(waits);
-                let passed = match closed.close(deadline) {
-                    Ok(()) => pass_state(&old.owner, &new.owner),
-                    Err(Some(reason)) => Err(format!("calls cannot be made to wait here: {reason}")),
-                    Err(None) => Err(format!(
-                        "a call or a guard kept the old version for more than {patience:?}: its state was not handed over"
-                    )),
-                };
-                let installed = passed.and_then(|bytes| {
-                    supervised.install(new.clone()).map_err(|error| error.to_string())?;
-                    Ok(bytes)
-                });
-                match installed {
-                    Ok(bytes) => {
-                        closed.open(Arc::clone(&new.owner));
-                        bytes
-                    }
-                    Err(reason) => {
-                        // Where it cannot be put back either, the gate stays, and is open to it.
-                        let back = supervised.stand_in(supervised.lease(old));
-                        drop(closed);
-                        drop(back);
-                        return Err(reason);
-                    }
-                }
-            }
-        };
-        self.emit(id, path, new.generation, What::HandedOver { bytes });
-        Ok(false)
-    }
-
-    fn drained(&mut self, id: usize, generation: u64) {
-        let Some(plugin) = self.plugins.get_mut(&id) else { return };
-        let path = self.source.expected(&plugin.wish.plugin);
-        let is_back =
-            plugin.supervised.hold().current.as_ref().is_some_and(|now| now.generation == generation);
-        if is_back {
-            return;
-        }
-        self.emit(id, &path, generation, What::Drained);
-        self.merge(id, generation);
-    }
-
-    /// Restores the state of the old instance in the new one, which has been installed without.
-    fn merge(&mut self, id: usize, generation: u64) {
-        let Some(plugin) = self.plugins.get_mut(&id) else { return };
-        if plugin.merging.as_ref().is_none_or(|(old, _)| old.generation != generation) {
-            return;
-        }
-        let (Some((old, before)), Some(installed)) = (plugin.merging.take(), &plugin.installed) else {
-            return;
-        };
-        let supervised = Arc::clone(&plugin.supervised);
-        let (path, new) = (installed.path.clone(), supervised.hold().current.clone());
-        if core::mem::take(&mut plugin.changed_meanwhile) {
-            plugin.look_at(Instant::now());
-        }
-        let Some(new) = new else { return };
-        match pass_state(&old.owner, &new.owner) {
-            Ok(bytes) => {
-                plugin.previous = before.filter(|_| supervised.keeps_the_previous());
-                self.emit(id, &path, new.generation, What::HandedOver { bytes });
-            }
-            Err(reason) => match supervised.put_back(&old) {
-                Ok(out) => {
-                    drop(out);
-                    plugin.installed = before;
-                    plugin.previous = None;
-                    plugin.tell_status(&reason);
-                    let to = Fallback::Previous(old.generation);
-                    self.emit(id, &path, new.generation, What::RolledBack { to, reason });
-                }
-                Err(error) => {
-                    self.refuse(
-                        id,
-                        &path,
-                        new.generation,
-                        format!("{reason}; and the old version cannot be put back: {error}"),
-                    );
-                }
-            },
-        }
-    }
-
-    fn panicked(
-        &mut self,
-        id: usize,
-        generation: u64,
-        message: String,
-        fallback: Option<Result<Option<Fallback>, Error>>,
-    ) {
-        let Some(plugin) = self.plugins.get_mut(&id) else { return };
-        let supervised = Arc::clone(&plugin.supervised);
-        let loaded = [&plugin.installed, &plugin.previous].into_iter().flatten();
-        let path = loaded
-            .into_iter()
-            .find(|loaded| loaded.generation == generation)
-            .map(|loaded| loaded.path.clone());
-        let path = path.unwrap_or_else(|| self.source.expected(&plugin.wish.plugin));
-        let fallback = fallback.or_else(|| supervised.fall_back(generation, false)).unwrap_or(Ok(None));
-        self.emit(id, &path, generation, What::Panicked { message });
-        let to = match fallback {
-            Ok(None) => return,
-            Ok(Some(to)) => to,
-            Err(error) => {
-                let reason =
-                    format!("it panicked, and what is to take its place cannot be installed: {error}");
-                self.refuse(id, &path, generation, reason);
-                return;
-            }
-        };
-        let Some(plugin) = self.plugins.get_mut(&id) else { return };
-        if plugin.merging.take().is_some() && core::mem::take(&mut plugin.changed_meanwhile) {
-            plugin.look_at(Instant::now());
-        }
-        let fallen = core::mem::replace(&mut plugin.installed, plugin.previous.take());
-        if to == Fallback::Default {
-            plugin.installed = None;
-        }
-        plugin.tell_status("it panicked");
-        self.emit(id, &path, generation, What::RolledBack { to, reason: "it panicked".to_owned() });
-        let Some(fallen) = fallen else { return };
-        match supervised.on_panic {
-            OnPanic::Quarantine => self.quarantine(id, &fallen),
-            OnPanic::Again { times, within } => self.try_again(id, fallen, times, within),
-            _ => {}
-        }
-    }
-
-    fn quarantine(&mut self, id: usize, fallen: &Loaded) {
-        self.quarantine.insert(fallen.content);
-        self.emit(id, &fallen.path, fallen.generation, What::Quarantined);
-    }
-
-    /// Makes another instance of a library that panicked, unless it has done so too often.
-    fn try_again(&mut self, id: usize, fallen: Loaded, times: u32, within: Duration) {
-        let Some(plugin) = self.plugins.get_mut(&id) else { return };
-        let now = Instant::now();
-        plugin.panics.push_back(now);
-        while plugin.panics.front().is_some_and(|first| now.duration_since(*first) > within) {
-            plugin.panics.pop_front();
-        }
-        if plugin.panics.len() > times as usize {
-            self.quarantine(id, &fallen);
-            return;
-        }
-        let wish = &plugin.wish;
-        let made = guarded(|| fallen.library.make_raw(&wish.wanted, wish.export.as_deref(), &wish.config));
-        let made = made.and_then(|made| made.map_err(|error| error.to_string()));
-        let (generation, path) = (fallen.generation, fallen.path.clone());
-        let installed = made.and_then(|made| {
-            let again = Installation { generation, owner: Owner::new(made) };
-            plugin.supervised.install(again).map_err(|error| error.to_string())
-        });
-        match installed {
-            Ok(out) => {
-                drop(out);
-                plugin.installed = Some(fallen);
-                plugin.tell_status("");
-                let reason = "it panicked".to_owned();
-                self.emit(id, &path, generation, What::RolledBack { to: Fallback::Again, reason });
-            }
-            Err(reason) => {
-                self.refuse(id, &path, generation, reason);
-            }
-        }
-    }
 }
 
 impl Plugin {
@@ -700,15 +507,6 @@ impl Plugin {
             None => Status::Waiting { reason: reason.to_owned() },
         };
     }
-}
-
-/// Restores the state of one instance in another. How many bytes it is.
-fn pass_state(old: &Owner, new: &Owner) -> Result<usize, String> {
-    let state = guarded(|| old.save()).and_then(|saved| saved);
-    let state = state.map_err(|reason| format!("the old version does not save its state: {reason}"))?;
-    let restored = guarded(|| new.restore(&state)).and_then(|restored| restored);
-    restored.map_err(|reason| format!("it does not restore the old version's state: {reason}"))?;
-    Ok(state.len())
 }
 
 /// Runs what is the user's, and what may be a panic of this program's.

@@ -60,6 +60,7 @@ impl Parse for Declaration {
         if ends(input) && !input.peek(syn::token::Brace) {
             let listed = known(&path)?;
             supertraits.extend(listed.supertraits);
+            // SAFETY of an unsafe trait's: as in `dispatch::implementations`; who installs an implementor has promised.
             if listed.is_unsafe {
                 unsafety.get_or_insert_with(|| Token![unsafe](path.span()));
             }

@@ -7,6 +7,7 @@ pub mod living;
 pub mod negative;
 pub mod package;
 pub mod plugin;
+pub mod random;
 mod waiting;
 
 pub use waiting::{LONG, eventually};

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::Receiver;
 
 use hotcall::Plugins;
-use hotcall::host::{Event, What};
+use hotcall::host::{Event, Fallback, Kept, What};
 
 use crate::LONG;
 
@@ -196,4 +196,61 @@ impl Told {
     pub fn count(&mut self, is: impl Fn(&What) -> bool) -> usize {
         self.all().iter().filter(|event| is(&event.what)).count()
     }
+}
+
+/// A host of one plugin that behaves, in a slot of a test's own: see [`kept_living!`](crate::kept_living!).
+pub struct Living {
+    /// The host.
+    pub plugins: Plugins,
+    /// What it tells.
+    pub told: Told,
+    /// The plugin's file.
+    pub path: PathBuf,
+    /// The plugin, as the host keeps it.
+    pub kept: Kept,
+}
+
+impl Living {
+    /// Puts a version in its place that behaves so, and waits until that is in its slot. Its generation.
+    ///
+    /// # Panics
+    ///
+    /// It does not come.
+    pub fn becomes(&mut self, tmp: &str, behaviour: &str) -> u64 {
+        put(&self.path, &behaving(tmp, behaviour));
+        self.told.until_swapped()
+    }
+
+    /// Waits until something else has been put in its place, and says what.
+    ///
+    /// # Panics
+    ///
+    /// It does not come.
+    pub fn rolled_back(&mut self) -> Fallback {
+        let event = self.told.until("rolled back", |what| matches!(what, What::RolledBack { .. }));
+        let What::RolledBack { to, .. } = event.what else { unreachable!("it was asked for") };
+        to
+    }
+}
+
+/// A plugin that behaves, in a slot of the test's own, and the [`Living`] of it: its folder, under `$tmp`, is named for the test, and it
+/// is kept as `$how` says, `on_panic(..)` for instance.
+#[macro_export]
+macro_rules! kept_living {
+    ($tmp:expr, $test:literal, $how:ident($argument:expr)) => {{
+        use $crate::living::{Living, Told, behaving, folder, put};
+
+        #[hotcall::slot]
+        static SLOT: dyn hotcall_probe::living::Tally = hotcall_probe::living::Nobody;
+        let folder = folder($tmp, $test);
+        let path = folder.join("libliving.so");
+        put(&path, &behaving($tmp, "old"));
+        // SAFETY: what the tests put there is safe code.
+        let plugins = unsafe { hotcall::Plugins::watch(&folder) }.unwrap();
+        let mut told = Told::of(&plugins, "living");
+        let kept = plugins.keep(&SLOT, "living").$how($argument).start().unwrap();
+        kept.installed().unwrap();
+        told.until_swapped();
+        (&SLOT, Living { plugins, told, path, kept })
+    }};
 }

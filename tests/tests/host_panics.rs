@@ -3,46 +3,20 @@
 #![allow(missing_docs)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hotcall::host::{Fallback, Kept, OnPanic, Status, What};
+use hotcall::host::{Fallback, OnPanic, Status, What};
 use hotcall::{Plugins, slot};
 use hotcall_probe::living::{Nobody, Tally};
 use hotcall_tests::living::{self, Told, put};
-use hotcall_tests::{LONG, eventually};
+use hotcall_tests::{LONG, eventually, kept_living};
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 
 fn behaving(behaviour: &str) -> Vec<u8> {
     living::behaving(TMP, behaviour)
-}
-
-struct Living {
-    plugins: Plugins,
-    told: Told,
-    path: PathBuf,
-    kept: Kept,
-}
-
-/// A plugin that behaves, in a slot of the test's own.
-macro_rules! living {
-    ($test:literal, $on_panic:expr) => {{
-        #[slot]
-        static SLOT: dyn Tally = Nobody;
-        let folder = living::folder(TMP, $test);
-        let path = folder.join("libliving.so");
-        put(&path, &behaving("old"));
-        // SAFETY: what the tests put there is safe code.
-        let plugins = unsafe { Plugins::watch(&folder) }.unwrap();
-        let mut told = Told::of(&plugins, "living");
-        let kept = plugins.keep(&SLOT, "living").on_panic($on_panic).start().unwrap();
-        kept.installed().unwrap();
-        told.until_swapped();
-        (&SLOT, Living { plugins, told, path, kept })
-    }};
 }
 
 /// What a call of it says when it panics. What its caller finds next is there already.
@@ -55,23 +29,10 @@ fn is_panicked(what: &What) -> bool {
     matches!(what, What::Panicked { .. })
 }
 
-impl Living {
-    fn becomes(&mut self, behaviour: &str) -> u64 {
-        put(&self.path, &behaving(behaviour));
-        self.told.until_swapped()
-    }
-
-    fn rolled_back(&mut self) -> Fallback {
-        let event = self.told.until("rolled back", |what| matches!(what, What::RolledBack { .. }));
-        let What::RolledBack { to, .. } = event.what else { unreachable!("it was asked for") };
-        to
-    }
-}
-
 #[test]
 fn by_default_it_stays() {
-    let (slot, mut it) = living!("stays", OnPanic::Stay);
-    it.becomes("panic at seven");
+    let (slot, mut it) = kept_living!(TMP, "stays", on_panic(OnPanic::Stay));
+    it.becomes(TMP, "panic at seven");
     assert_eq!(slot.add(1), 1);
     assert!(panics(slot, 7).starts_with("told to panic at seven, at "));
     assert_eq!((slot.who().as_str(), slot.add(1)), ("panic at seven ", 2));
@@ -83,8 +44,8 @@ fn by_default_it_stays() {
 
 #[test]
 fn the_default_is_put_back_before_the_caller_sees_the_panic() {
-    let (slot, mut it) = living!("default", OnPanic::Default);
-    it.becomes("panic");
+    let (slot, mut it) = kept_living!(TMP, "default", on_panic(OnPanic::Default));
+    it.becomes(TMP, "panic");
     panics(slot, 1);
     assert_eq!(slot.who(), "nobody");
     it.told.until("panicked", is_panicked);
@@ -93,23 +54,23 @@ fn the_default_is_put_back_before_the_caller_sees_the_panic() {
     // The file as it is is not tried again; another is.
     it.plugins.rescan().unwrap();
     assert_eq!(slot.who(), "nobody");
-    it.becomes("new");
+    it.becomes(TMP, "new");
     assert_eq!(slot.who(), "new ");
 }
 
 #[test]
 fn the_previous_one_is_put_back_as_it_was() {
-    let (slot, mut it) = living!("previous", OnPanic::Previous);
+    let (slot, mut it) = kept_living!(TMP, "previous", on_panic(OnPanic::Previous));
     assert_eq!(slot.add(30), 30);
     let Status::Installed { generation: old, .. } = it.kept.status() else { panic!("{:?}", it.kept) };
-    it.becomes("panic");
+    it.becomes(TMP, "panic");
     panics(slot, 1);
     assert_eq!((slot.who().as_str(), slot.add(0)), ("old ", 30));
     assert_eq!(it.rolled_back(), Fallback::Previous(old));
     assert!(matches!(it.kept.status(), Status::Installed { generation, .. } if generation == old));
     // It has no previous one any more.
-    it.becomes("panic at seven");
-    it.becomes("panic");
+    it.becomes(TMP, "panic at seven");
+    it.becomes(TMP, "panic");
     panics(slot, 1);
     assert_eq!(slot.who(), "panic at seven ");
     panics(slot, 7);
@@ -120,8 +81,8 @@ fn the_previous_one_is_put_back_as_it_was() {
 
 #[test]
 fn another_instance_is_tried_so_often_and_then_quarantined() {
-    let (slot, mut it) = living!("again", OnPanic::Again { times: 2, within: LONG });
-    let generation = it.becomes("panic at seven");
+    let (slot, mut it) = kept_living!(TMP, "again", on_panic(OnPanic::Again { times: 2, within: LONG }));
+    let generation = it.becomes(TMP, "panic at seven");
     for _ in 0..2 {
         slot.add(1);
         panics(slot, 7);
@@ -140,8 +101,9 @@ fn another_instance_is_tried_so_often_and_then_quarantined() {
 /// Only those within the time count.
 #[test]
 fn panics_long_ago_are_forgotten() {
-    let (slot, mut it) = living!("forgotten", OnPanic::Again { times: 1, within: Duration::ZERO });
-    it.becomes("panic at seven");
+    let (slot, mut it) =
+        kept_living!(TMP, "forgotten", on_panic(OnPanic::Again { times: 1, within: Duration::ZERO }));
+    it.becomes(TMP, "panic at seven");
     for _ in 0..5 {
         panics(slot, 7);
         assert_eq!(it.rolled_back(), Fallback::Default);
@@ -154,8 +116,8 @@ fn panics_long_ago_are_forgotten() {
 fn what_is_quarantined_is_loaded_for_no_slot() {
     #[slot]
     static OTHER: dyn Tally = Nobody;
-    let (slot, mut it) = living!("quarantine", OnPanic::Quarantine);
-    it.becomes("panic");
+    let (slot, mut it) = kept_living!(TMP, "quarantine", on_panic(OnPanic::Quarantine));
+    it.becomes(TMP, "panic");
     panics(slot, 1);
     assert_eq!(slot.who(), "old ");
     it.told.until("quarantined", |what| *what == What::Quarantined);
@@ -163,14 +125,14 @@ fn what_is_quarantined_is_loaded_for_no_slot() {
     assert!(other.installed().unwrap_err().to_string().contains("quarantined"));
     assert!(it.kept.reload().unwrap_err().to_string().contains("quarantined"));
     assert_eq!((slot.who().as_str(), OTHER.who().as_str()), ("old ", "nobody"));
-    it.becomes("new");
+    it.becomes(TMP, "new");
     eventually("the other has it, too", || OTHER.who() == "new ");
 }
 
 /// Threads call all the time: each call has an answer, or its own panic; and whoever saw a panic finds the fallback.
 #[test]
 fn callers_on_other_threads_never_see_a_gap() {
-    let (slot, mut it) = living!("gap", OnPanic::Previous);
+    let (slot, mut it) = kept_living!(TMP, "gap", on_panic(OnPanic::Previous));
     let (stop, calls) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..3 {
@@ -191,7 +153,7 @@ fn callers_on_other_threads_never_see_a_gap() {
             });
         }
         for round in 0..5 {
-            it.becomes(&format!("round {round}"));
+            it.becomes(TMP, &format!("round {round}"));
             // Its previous one is what panics put back.
             put(&it.path, &behaving("panic"));
             it.rolled_back();
@@ -205,7 +167,7 @@ fn callers_on_other_threads_never_see_a_gap() {
 /// A call of the old version that panics when the new one is in its place changes nothing.
 #[test]
 fn a_panic_of_a_version_that_was_replaced_changes_nothing() {
-    let (slot, mut it) = living!("late", OnPanic::Default);
+    let (slot, mut it) = kept_living!(TMP, "late", on_panic(OnPanic::Default));
     let payload = catch_unwind(AssertUnwindSafe(|| {
         slot.inside(&|_| {
             it_becomes(&it.path, "new");
@@ -216,7 +178,7 @@ fn a_panic_of_a_version_that_was_replaced_changes_nothing() {
     }));
     assert_eq!(*payload.unwrap_err().downcast::<&str>().unwrap(), "from inside");
     assert_eq!(slot.who(), "new ");
-    it.becomes("panic");
+    it.becomes(TMP, "panic");
     assert_eq!(it.told.count(is_panicked), 0);
 }
 
@@ -239,8 +201,8 @@ fn a_panic_takes_out_nothing_of_somebody_elses() {
             function(0)
         }
     }
-    let (slot, mut it) = living!("somebody_elses", OnPanic::Default);
-    it.becomes("panic");
+    let (slot, mut it) = kept_living!(TMP, "somebody_elses", on_panic(OnPanic::Default));
+    it.becomes(TMP, "panic");
     let retired = slot.replace(Mine).unwrap();
     // The host owns it, too: it is lent.
     let panicking = retired.wait().unwrap();
@@ -248,26 +210,26 @@ fn a_panic_takes_out_nothing_of_somebody_elses() {
     it.told.until("panicked", is_panicked);
     assert_eq!(slot.who(), "mine");
     assert!(panicking.into_box().is_err());
-    it.becomes("new");
+    it.becomes(TMP, "new");
     assert_eq!(slot.who(), "new ");
 }
 
 #[test]
 fn a_destructor_that_panics_ends_nothing() {
-    let (slot, mut it) = living!("destructor", OnPanic::Previous);
-    it.becomes("panic in the destructor");
-    it.becomes("next");
-    it.becomes("last");
+    let (slot, mut it) = kept_living!(TMP, "destructor", on_panic(OnPanic::Previous));
+    it.becomes(TMP, "panic in the destructor");
+    it.becomes(TMP, "next");
+    it.becomes(TMP, "last");
     let event = it.told.until("panicked", is_panicked);
     assert!(event.to_string().contains("told to panic"), "{event}");
     assert_eq!(slot.who(), "last ");
-    it.becomes("very last");
+    it.becomes(TMP, "very last");
     assert_eq!(slot.who(), "very last ");
 }
 
 #[test]
 fn it_is_disabled_enabled_and_released() {
-    let (slot, it) = living!("disabled", OnPanic::Stay);
+    let (slot, it) = kept_living!(TMP, "disabled", on_panic(OnPanic::Stay));
     it.kept.disable().unwrap();
     assert_eq!((slot.who().as_str(), it.kept.status()), ("nobody", Status::Disabled));
     put(&it.path, &behaving("meanwhile"));
@@ -287,13 +249,13 @@ fn it_is_disabled_enabled_and_released() {
 /// One that listens may panic, and may not wait for itself.
 #[test]
 fn whoever_listens_is_on_the_hosts_thread() {
-    let (slot, mut it) = living!("listens", OnPanic::Stay);
+    let (slot, mut it) = kept_living!(TMP, "listens", on_panic(OnPanic::Stay));
     it.plugins.on_event(|_| panic!("a listener"));
     let (plugins, (tell, told)) = (it.plugins.clone(), std::sync::mpsc::channel());
     it.plugins.on_event(move |_| {
         let _ = tell.send(plugins.rescan().unwrap_err().to_string());
     });
-    it.becomes("new");
+    it.becomes(TMP, "new");
     assert!(told.recv_timeout(LONG).unwrap().contains("the host's own thread"));
     assert_eq!(slot.who(), "new ");
 }

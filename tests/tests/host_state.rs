@@ -3,18 +3,17 @@
 #![allow(missing_docs)]
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use hotcall::host::{Fallback, HandOver, Kept, What};
-use hotcall::{Plugins, slot};
+use hotcall::host::{Fallback, HandOver, What};
+use hotcall::slot;
 use hotcall_probe::living::{Nobody, Tally};
-use hotcall_tests::living::{self, Told, put};
-use hotcall_tests::{LONG, eventually, negative};
+use hotcall_tests::living::{self, Living, Told, put};
+use hotcall_tests::{LONG, eventually, kept_living, negative};
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 const QUEUED: HandOver = HandOver::Queued { patience: LONG };
@@ -30,31 +29,6 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Living {
-    plugins: Plugins,
-    told: Told,
-    path: PathBuf,
-    kept: Kept,
-}
-
-/// A plugin that hands its state over, in a slot of the test's own.
-macro_rules! living {
-    ($test:literal, $how:expr) => {{
-        #[slot]
-        static SLOT: dyn Tally = Nobody;
-        let folder = living::folder(TMP, $test);
-        let path = folder.join("libliving.so");
-        put(&path, &behaving("old"));
-        // SAFETY: what the tests put there is safe code.
-        let plugins = unsafe { Plugins::watch(&folder) }.unwrap();
-        let mut told = Told::of(&plugins, "living");
-        let kept = plugins.keep(&SLOT, "living").hand_over($how).start().unwrap();
-        kept.installed().unwrap();
-        told.until_swapped();
-        (&SLOT, Living { plugins, told, path, kept })
-    }};
-}
-
 /// How many bytes were handed over until the next version was in its slot.
 fn handed_over(told: &mut Told) -> usize {
     let event = told.until("handed over", |what| matches!(what, What::HandedOver { .. }));
@@ -66,32 +40,32 @@ fn is_swapped(what: &What) -> bool {
     matches!(what, What::Swapped)
 }
 
-#[test]
-fn state_is_handed_over_while_calls_go_on() {
-    let _alone = alone();
-    let (slot, mut it) = living!("running", HandOver::Running);
+fn state_is_handed_over(slot: &dyn Tally, mut it: Living) {
     slot.add(5);
     put(&it.path, &behaving("new"));
     assert_eq!(handed_over(&mut it.told), 8);
     it.told.until_swapped();
     assert_eq!((slot.who().as_str(), slot.add(1)), ("new ", 6));
+}
+
+#[test]
+fn state_is_handed_over_while_calls_go_on() {
+    let _alone = alone();
+    let (slot, it) = kept_living!(TMP, "running", hand_over(HandOver::Running));
+    state_is_handed_over(slot, it);
 }
 
 #[test]
 fn state_is_handed_over_while_calls_wait() {
     let _alone = alone();
-    let (slot, mut it) = living!("queued", QUEUED);
-    slot.add(5);
-    put(&it.path, &behaving("new"));
-    assert_eq!(handed_over(&mut it.told), 8);
-    it.told.until_swapped();
-    assert_eq!((slot.who().as_str(), slot.add(1)), ("new ", 6));
+    let (slot, it) = kept_living!(TMP, "queued", hand_over(QUEUED));
+    state_is_handed_over(slot, it);
 }
 
 #[test]
 fn state_is_added_to_what_the_new_one_has() {
     let _alone = alone();
-    let (slot, mut it) = living!("merged", HandOver::Merged);
+    let (slot, mut it) = kept_living!(TMP, "merged", hand_over(HandOver::Merged));
     slot.add(5);
     // Somebody is inside the old one: the new one is installed nevertheless, and called.
     let new = behaving("new");
@@ -140,21 +114,21 @@ fn nothing_is_lost(slot: &'static impl Tally, it: &mut Living, merged: bool) {
 #[test]
 fn no_update_is_lost_while_calls_wait() {
     let _alone = alone();
-    let (slot, mut it) = living!("queued_load", QUEUED);
+    let (slot, mut it) = kept_living!(TMP, "queued_load", hand_over(QUEUED));
     nothing_is_lost(slot, &mut it, false);
 }
 
 #[test]
 fn no_update_is_lost_where_state_is_merged() {
     let _alone = alone();
-    let (slot, mut it) = living!("merged_load", HandOver::Merged);
+    let (slot, mut it) = kept_living!(TMP, "merged_load", hand_over(HandOver::Merged));
     nothing_is_lost(slot, &mut it, true);
 }
 
 #[test]
 fn a_call_waits_for_the_hand_over_and_runs_the_new_one() {
     let _alone = alone();
-    let (slot, mut it) = living!("waits", QUEUED);
+    let (slot, mut it) = kept_living!(TMP, "waits", hand_over(QUEUED));
     let (new, (queued, queues)) = (behaving("new"), mpsc::channel());
     thread::scope(|scope| {
         // This thread is inside the old one, so that the hand-over cannot be over.
@@ -176,8 +150,11 @@ fn a_call_waits_for_the_hand_over_and_runs_the_new_one() {
 #[test]
 fn a_call_that_lasts_longer_than_the_patience_keeps_the_old_one() {
     let _alone = alone();
-    let (slot, mut it) =
-        living!("patience", HandOver::Queued { patience: std::time::Duration::from_millis(20) });
+    let (slot, mut it) = kept_living!(
+        TMP,
+        "patience",
+        hand_over(HandOver::Queued { patience: std::time::Duration::from_millis(20) })
+    );
     slot.add(4);
     let new = behaving("new");
     let told = RefCell::new(&mut it.told);
@@ -200,8 +177,8 @@ fn a_call_that_lasts_longer_than_the_patience_keeps_the_old_one() {
 #[test]
 fn a_restore_that_refuses_keeps_the_old_one() {
     let _alone = alone();
-    let (running, mut one) = living!("refuses_running", HandOver::Running);
-    let (queued, mut two) = living!("refuses_queued", QUEUED);
+    let (running, mut one) = kept_living!(TMP, "refuses_running", hand_over(HandOver::Running));
+    let (queued, mut two) = kept_living!(TMP, "refuses_queued", hand_over(QUEUED));
     for (slot, it) in [(running as &dyn Tally, &mut one), (queued as &dyn Tally, &mut two)] {
         slot.add(8);
         for (behaviour, reason) in [
@@ -229,7 +206,7 @@ fn a_restore_that_refuses_keeps_the_old_one() {
 #[test]
 fn a_merge_that_refuses_puts_the_old_one_back() {
     let _alone = alone();
-    let (slot, mut it) = living!("refuses_merged", HandOver::Merged);
+    let (slot, mut it) = kept_living!(TMP, "refuses_merged", hand_over(HandOver::Merged));
     slot.add(8);
     put(&it.path, &behaving("refuse to restore"));
     let event = it.told.until("rolled back", |what| matches!(what, What::RolledBack { .. }));
@@ -245,7 +222,7 @@ fn a_merge_that_refuses_puts_the_old_one_back() {
 #[test]
 fn versions_are_compared_before_any_code_runs() {
     let _alone = alone();
-    let (slot, mut it) = living!("versions", HandOver::Running);
+    let (slot, mut it) = kept_living!(TMP, "versions", hand_over(HandOver::Running));
     slot.add(2);
     let of = |behaviour: &str, version: &str| living::of_version(behaving(behaviour), version);
     for version in ["2.0.0", "0.9.9"] {
@@ -273,7 +250,7 @@ fn versions_are_compared_before_any_code_runs() {
 #[test]
 fn a_configuration_is_another_instance_with_the_same_state() {
     let _alone = alone();
-    let (slot, it) = living!("configured", QUEUED);
+    let (slot, it) = kept_living!(TMP, "configured", hand_over(QUEUED));
     slot.add(3);
     it.kept.configure("louder").unwrap();
     assert_eq!((slot.who().as_str(), slot.add(0)), ("old louder", 3));
@@ -283,7 +260,7 @@ fn a_configuration_is_another_instance_with_the_same_state() {
 #[test]
 fn a_forked_child_does_not_wait_at_the_gate() {
     let _alone = alone();
-    let (slot, mut it) = living!("forked", QUEUED);
+    let (slot, mut it) = kept_living!(TMP, "forked", hand_over(QUEUED));
     slot.add(3);
     let new = behaving("new");
     slot.inside(&|total| {
@@ -298,7 +275,7 @@ fn a_forked_child_does_not_wait_at_the_gate() {
 
 /// Whether the new version is in its place while somebody is inside the old one, who may still change what was saved.
 fn replaced_under_somebody() -> bool {
-    let (slot, mut it) = living!("inside", QUEUED);
+    let (slot, mut it) = kept_living!(TMP, "inside", hand_over(QUEUED));
     let (new, told) = (behaving("new"), RefCell::new(&mut it.told));
     let early = RefCell::new(false);
     slot.inside(&|total| {

@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use hotcall_tests::package::{cargo, folder, head, of_workspace, shown, write};
+use hotcall_tests::random::Random;
 use serde_json::Value;
 
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
@@ -374,14 +375,9 @@ fn a_command_line_that_cannot_be_followed_is_explained() {
 #[test]
 fn no_mutation_ends_it() {
     let Built { host, plugins } = built();
-    // xorshift64, by Marsaglia: the same mutations on every run.
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+    // The same mutations on every run.
+    let mut random = Random::new(1);
+    let mut random = |below: usize| random.below(below as u64) as usize;
     let whole = fs::read(&plugins[HOST]).expect("the plugin can be read");
     let records: Vec<_> = (0..whole.len()).filter(|at| whole[*at..].starts_with(b"\x7fhotcall")).collect();
     let mut files = Vec::new();

@@ -104,12 +104,7 @@ fn flip(writable: &Writable, store: Store, stop: &AtomicBool) -> u64 {
         for _ in 0..64 {
             for value in ends {
                 put(writable, store, value.to_le_bytes());
-                random ^= random << 13;
-                random ^= random >> 17;
-                random ^= random << 5;
-                for _ in 0..random & 7 {
-                    core::hint::spin_loop();
-                }
+                jitter(&mut random);
             }
         }
         writes += 128;
@@ -189,6 +184,16 @@ pub(super) fn pin_to(cpu: Option<usize>) {
         let mut set = CpuSet::new();
         set.set(cpu);
         let _weaker = sched_setaffinity(None, &set);
+    }
+}
+
+/// Waits for up to seven turns, as many as come by chance (xorshift32, by Marsaglia): so that writes fall at every moment of a fetch.
+pub(super) fn jitter(random: &mut u32) {
+    *random ^= *random << 13;
+    *random ^= *random >> 17;
+    *random ^= *random << 5;
+    for _ in 0..*random & 7 {
+        core::hint::spin_loop();
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::race::{pin_to, two_cpus};
+use super::race::{jitter, pin_to, two_cpus};
 use crate::code::CodeMemory;
 
 /// Bytes of each instruction.
@@ -236,12 +236,7 @@ fn exchange(writable: &Writable, cell: Cell, instructions: [[u8; LENGTH]; 2], st
                 core::arch::asm!("mov qword ptr [{at}], {value}", at = in(reg) at, value = in(reg) value,
                     options(nostack, preserves_flags));
             }
-            random ^= random << 13;
-            random ^= random >> 17;
-            random ^= random << 5;
-            for _ in 0..random & 7 {
-                core::hint::spin_loop();
-            }
+            jitter(&mut random);
         }
         writes += 2;
     }

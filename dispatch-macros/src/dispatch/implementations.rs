@@ -423,6 +423,7 @@ impl Context<'_> {
         });
         let kept = self.of.undispatched.iter().filter_map(|method| self.kept(method, target));
         let asked = self.of.asked_of(&self.rt, target);
+        // SAFETY of an unsafe trait's: each method is that of an implementor, for which its own `unsafe impl` promises.
         quote! {
             #is_unsafe impl #header #path for #target
             where

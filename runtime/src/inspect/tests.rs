@@ -21,14 +21,7 @@ fn look(bytes: &[u8]) {
 /// The headers of this program, which is a host, and what they lead to: the mutations are to meet what is read.
 #[test]
 fn no_mutation_of_a_program_panics() {
-    // xorshift64, by Marsaglia: the same mutations on every run.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+    let mut random = crate::plugin::testing::random();
     let whole = std::fs::read("/proc/self/exe").expect("this program can be read");
     let this = program::of(Path::new(NAME), &whole).expect("this program has hotcall in it");
     assert_eq!(this.build.compiler, env!("HOTCALL_COMPILER"));

@@ -634,14 +634,7 @@ mod tests {
 
     #[test]
     fn no_mutation_panics() {
-        // xorshift64, by Marsaglia: the same mutations on every run.
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = |below: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state % below as u64) as usize
-        };
+        let mut random = crate::plugin::testing::random();
         let edges = [0x00, 0x01, 0x7f, 0x80, 0xfe, 0xff];
         for at in 0..BYTES.len() {
             for edge in edges {

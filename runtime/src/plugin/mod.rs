@@ -70,7 +70,7 @@ pub(crate) mod opened;
 #[cfg(target_os = "linux")]
 mod remains;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(patched)]
 pub(crate) use allocator::{Allocator, Kin};

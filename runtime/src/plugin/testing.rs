@@ -1,4 +1,4 @@
-//! An interface written out by hand, for the tests of this folder: what `#[dispatch]` would say of `Probe`.
+//! For tests: an interface written out by hand, what `#[dispatch]` would say of `Probe`; and numbers to mutate files with.
 #![allow(unsafe_code)]
 
 use crate::interface::{Code, Description, Implements, Interface, Method};
@@ -43,4 +43,15 @@ unsafe impl<T: Probe + 'static> Implements<T> for dyn Probe {
 unsafe extern "C-unwind" fn get<T: Probe>(this: *const T) -> u32 {
     // SAFETY: the caller's promise.
     unsafe { &*this }.get()
+}
+
+/// Numbers below a bound, the same on every run: xorshift64, by Marsaglia.
+pub(crate) fn random() -> impl FnMut(usize) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    }
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use hotcall_work::Work;
 
 use super::chains;
-use super::random::Random;
 use super::slots::{SLOTS, STATES, with_slot};
 use super::tally::{TALLY, count, judge};
 use super::writers::Writers;
+use hotcall_tests::random::Random;
 
 thread_local! {
     /// Draws for calls that have no generator at hand.

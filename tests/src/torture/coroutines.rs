@@ -9,9 +9,9 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use hotcall::{dispatch, slot};
 
 use super::callers;
-use super::random::Random;
 use super::slots::SLOTS;
 use super::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 type Yields = Yielder<(), ()>;
 

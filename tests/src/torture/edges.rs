@@ -9,8 +9,8 @@ use hotcall::{Error, Instance, Library, PluginError, slot};
 use hotcall_examples::plugins;
 use hotcall_probe::edge::{Edge, Numbers};
 
-use super::random::Random;
 use super::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 struct Nothing;
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hotcall_work::{SMALL, Work, unpack};
 
-use super::random::Random;
 use super::slots::{Maker, SLOTS, STATES, with_slot};
 use super::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 /// Later than any generation of the parent: if one is seen there, the child has changed its parent.
 const CHILD: u64 = (1 << 39) / hotcall_work::KINDS * hotcall_work::KINDS + SMALL;

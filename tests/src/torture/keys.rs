@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hotcall::key;
 
-use super::random::Random;
 use super::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 /// How many there are.
 const KEYS: usize = 4;

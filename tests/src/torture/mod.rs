@@ -8,7 +8,6 @@ pub mod edges;
 #[cfg(target_os = "linux")]
 pub mod forks;
 pub mod keys;
-pub mod random;
 pub mod report;
 #[cfg(target_os = "linux")]
 pub mod signals;

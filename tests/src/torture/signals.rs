@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::random::Random;
 use super::slots::SLOTS;
 use super::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 /// Threads that live as long as the run.
 static TARGETS: Mutex<Vec<libc::pthread_t>> = Mutex::new(Vec::new());

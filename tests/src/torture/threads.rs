@@ -10,11 +10,11 @@ use hotcall_work::LIVING;
 use super::chains;
 #[cfg(target_os = "linux")]
 use super::edges::Edges;
-use super::random::Random;
 use super::report::Memory;
 use super::slots::{SLOTS, with_slot};
 use super::tally::{TALLY, count};
 use super::{callers, coroutines, keys, writers};
+use hotcall_tests::random::Random;
 
 /// Libraries that panic and are unloaded are for Linux.
 #[cfg(not(target_os = "linux"))]

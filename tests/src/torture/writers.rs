@@ -8,9 +8,9 @@ use hotcall::{Batch, Retired, WaitError};
 use hotcall_work::{DEFAULT, FAR, KINDS, LARGE, SMALL, Work};
 
 use super::chains;
-use super::random::Random;
 use super::slots::{Maker, SLOTS, STATES, next, with_slot};
 use super::tally::{TALLY, count, judge};
+use hotcall_tests::random::Random;
 
 static WRITERS: OnceLock<Writers> = OnceLock::new();
 

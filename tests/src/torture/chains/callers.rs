@@ -8,8 +8,8 @@ use hotcall_work::stage::{MIXED, Stage, Wide};
 
 use super::history::{Extent, History};
 use super::{CONTESTED, HISTORIES, LINE, LOOP, Owned, editors};
-use crate::torture::random::Random;
 use crate::torture::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 thread_local! {
     /// How deep the calling thread is in elements that call chains.

@@ -8,8 +8,8 @@ use hotcall_work::stage::{FAR, KINDS, LARGE, SMALL, Stage, Step};
 
 use super::history::History;
 use super::{CONTESTED, HISTORIES, LIBRARIES, LINE, LOOP, Owned, callers};
-use crate::torture::random::Random;
 use crate::torture::tally::{TALLY, count};
+use hotcall_tests::random::Random;
 
 type Small = Step<SMALL, 2>;
 type Large = Step<LARGE, 48>;
